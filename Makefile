@@ -1,0 +1,97 @@
+# DungBeetle. The targets that people use:
+#   make            build bin/dungbeetle-fcgi, bin/dungbeetle-worker, bin/dungbeetle-expire
+#   make test       install what is missing, build, run every test          make asan | tsan   the same, sanitized
+#   make up | down  a private stack in RUN_DIR (default .run)               make demo          a report from POST to rows
+#   make lint       format, clang-tidy, who includes whom                   make bench [ONLY=name]
+#   make install    DESTDIR= PREFIX=                                        make clean
+# FLAVOUR=release|asan|tsan chooses the kind of build; each has its own directory below build/.
+
+FLAVOUR ?= release
+PREFIX ?= /usr/local
+VERSION := 0.1.0
+
+BUILD := build/$(FLAVOUR)
+BIN := $(if $(filter release,$(FLAVOUR)),bin,$(BUILD)/bin)
+
+CC ?= cc
+PKGS_CORE := hiredis json-c yaml-0.1
+PKGS_DB := libpq
+WARN := -Wall -Wextra -Wshadow -Wconversion -Werror
+CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
+LDFLAGS_release := -pie -Wl,-z,relro,-z,now
+CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+LDFLAGS_asan := -fsanitize=address,undefined
+CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+LDFLAGS_tsan := -fsanitize=thread
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -pthread -I. -I$(BUILD) -MMD -MP -DDUNGBEETLE_VERSION='"$(VERSION)"' \
+	$(WARN) $(CFLAGS_$(FLAVOUR)) $(shell pkg-config --cflags $(PKGS_CORE) $(PKGS_DB) 2>/dev/null) $(CFLAGS)
+ALL_LDFLAGS = -pthread $(LDFLAGS_$(FLAVOUR)) $(LDFLAGS)
+LIBS_CORE = $(shell pkg-config --libs $(PKGS_CORE))
+LIBS_DB = $(shell pkg-config --libs $(PKGS_DB))
+
+CORE_SRC := $(wildcard shared/base/*.c shared/config/*.c shared/tasks/*.c shared/queue/*.c)
+DB_SRC := $(wildcard shared/db/*.c)
+FCGI_SRC := $(wildcard fcgi/*.c)
+EXPIRE_SRC := $(wildcard worker/expire*.c)
+WORKER_SRC := $(filter-out $(EXPIRE_SRC),$(wildcard worker/*.c))
+LUA := $(wildcard shared/queue/lua/*.lua)
+TEST_SRC := $(wildcard tests/unit/test_*.c)
+BENCH_SRC := $(wildcard tests/bench/*.c)
+
+obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
+CORE_OBJ := $(call obj,$(CORE_SRC)) $(BUILD)/shared/queue/scripts_data.o
+DB_OBJ := $(call obj,$(DB_SRC))
+TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(TEST_SRC))
+BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
+
+PROGRAMS := $(BIN)/dungbeetle-fcgi $(BIN)/dungbeetle-worker $(BIN)/dungbeetle-expire
+
+.PHONY: all programs deps venv unit integration test asan tsan lint format up down demo bench install clean
+all: deps
+	$(MAKE) programs
+programs: $(PROGRAMS)
+
+# Installs the packages of deploy/packages.txt that are missing; quick when none is.
+deps:
+	@deploy/install-packages.sh
+
+$(BIN)/dungbeetle-fcgi: $(call obj,$(FCGI_SRC)) $(CORE_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lfcgi $(LIBS_CORE)
+$(BIN)/dungbeetle-worker: $(call obj,$(WORKER_SRC)) $(DB_OBJ) $(CORE_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DB) $(LIBS_CORE)
+$(BIN)/dungbeetle-expire: $(call obj,$(EXPIRE_SRC)) $(DB_OBJ) $(CORE_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DB) $(LIBS_CORE)
+
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+$(BUILD)/shared/queue/scripts_data.c: shared/queue/embed.sh shared/queue/scripts.h $(LUA)
+	@mkdir -p $(@D)
+	shared/queue/embed.sh > $@.tmp && mv $@.tmp $@
+$(BUILD)/shared/queue/scripts_data.o: $(BUILD)/shared/queue/scripts_data.c
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# Unit tests may use any module of the programs but their main.
+TEST_OBJ := $(filter-out $(BUILD)/fcgi/main.o $(BUILD)/worker/main.o $(BUILD)/worker/expire.o,$(call obj,$(FCGI_SRC) $(WORKER_SRC) $(EXPIRE_SRC))) \
+	$(DB_OBJ) $(CORE_OBJ)
+$(BUILD)/libtest.a: $(TEST_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libtest.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lfcgi $(LIBS_DB) $(LIBS_CORE)
+$(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(CORE_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lfcgi $(LIBS_CORE)
+.PRECIOUS: $(BUILD)/%.o
+
+unit: $(TESTS)
+	@set -e; for t in $(TESTS); do echo "== $$t"; $$t; done
+
+clean:
+	rm -rf build bin
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,60 @@
+#include "shared/base/err.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Makes text one printable line and, if it filled the array, cuts it where a UTF-8 character begins. */
+static void tidy(char *text, size_t size, int wanted)
+{
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = ' ';
+	if (wanted < 0 || (size_t)wanted < size)
+		return;
+	size_t at = size - 4;
+	while (at > 0 && ((unsigned char)text[at] & 0xc0) == 0x80)
+		at--;
+	memcpy(text + at, "...", 4);
+}
+
+enum err_code err_vset(struct err *e, enum err_code code, const char *fmt, va_list args)
+{
+	if (!e)
+		return code;
+	e->code = code;
+	int n = vsnprintf(e->text, sizeof e->text, fmt, args);
+	tidy(e->text, sizeof e->text, n);
+	return code;
+}
+
+enum err_code err_set(struct err *e, enum err_code code, const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	err_vset(e, code, fmt, args);
+	va_end(args);
+	return code;
+}
+
+enum err_code err_prefix(struct err *e, const char *fmt, ...)
+{
+	struct err prefix = ERR_INIT;
+	va_list args;
+	va_start(args, fmt);
+	err_vset(&prefix, e->code, fmt, args);
+	va_end(args);
+	struct err old = *e;
+	return err_set(e, old.code, "%s: %s", prefix.text, old.text);
+}
+
+enum err_code err_nomem(struct err *e)
+{
+	return err_set(e, ERR_NOMEM, "out of memory");
+}
+
+const char *err_errno(int errnum, char *out, unsigned long size)
+{
+	if (strerror_r(errnum, out, size) != 0)
+		snprintf(out, size, "error %d", errnum);
+	return out;
+}

@@ -1,0 +1,165 @@
+/* The configuration: one YAML file, overridden by environment variables and then by command-line flags.
+ *
+ * One table (config_table.c) lists every key with its type, default, limits and help; the loader, `config.sample.yml`
+ * and the README are held against it by a test. Thread rule: loaded by main before threads start, constant after.
+ * All strings are owned by the struct config and NUL-terminated. Durations are milliseconds, sizes bytes.
+ */
+#ifndef DB_CONFIG_CONFIG_H
+#define DB_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shared/base/err.h"
+#include "shared/base/log.h"
+
+enum db_engine { DB_POSTGRES, DB_MYSQL, DB_CLICKHOUSE };
+
+/* How surely a result survives a crash of its results database's server (README, "Durability"). */
+enum durability {
+	DURABILITY_FULL,     /* ordinary tables, commits wait for the disk */
+	DURABILITY_RELAXED,  /* small results: ordinary table, commit does not wait; large ones: UNLOGGED */
+	DURABILITY_UNLOGGED, /* UNLOGGED always */
+};
+
+/* A source database: `sources: {NAME: {...}}`. */
+struct cfg_source {
+	char *name;
+	enum db_engine engine; /* `type` */
+	char *dsn;             /* secret: never log it */
+	bool read_only;        /* sessions refuse writes; default true */
+	int64_t timeout_ms;    /* most time a run may take here when task and job name none; 0 = no limit */
+	int64_t connect_timeout_ms;
+};
+
+/* A results database: `results: {NAME: {...}}`. */
+struct cfg_results {
+	char *name;
+	enum db_engine engine;
+	char *dsn;                  /* secret: never log it */
+	enum durability durability; /* `durability`, or `unlogged: true` */
+	int64_t lock_timeout_ms;    /* how long one attempt to replace a table waits for its readers */
+	int64_t connect_timeout_ms;
+};
+
+/* A queue that this worker serves: `worker: {queues: {NAME: SLOTS}}` or --queue NAME[:CONCURRENCY]. */
+struct cfg_queue {
+	char *name;
+	int slots; /* 0: as the tasks say, else worker.concurrency */
+};
+
+struct config {
+	char *file; /* where it was read from */
+
+	struct {
+		enum log_level level;
+	} log;
+
+	struct {
+		char *url;    /* redis://[user:password@]host[:port][/db] or unix:///path/to.sock[?db=N]; secret */
+		char *prefix; /* every key starts with it */
+		int64_t connect_timeout_ms;
+		int64_t timeout_ms; /* of one command */
+	} redis;
+
+	char **sql_directories; /* `sql_directories`, or --sql-directory (replaces the list) */
+	size_t n_sql_directories;
+
+	struct {
+		char *default_queue;
+		int64_t result_ttl_ms; /* how long a result is kept when task and job name no ttl */
+		int64_t state_ttl_ms; /* how long the state of a finished job is kept, at least (never shorter than its result) */
+		int retries;            /* when task and job name none */
+		bool reject_wrong_args; /* 400 instead of an accepted job that is FAILURE at once */
+		int64_t max_rows;       /* of a result; 0 = no limit */
+		int64_t max_bytes;      /* of a result as sent; 0 = no limit */
+	} jobs;
+
+	struct {
+		int64_t body;      /* bytes of a request's body */
+		int64_t args;      /* arguments of a job */
+		int64_t arg_bytes; /* bytes of one argument */
+		int64_t group_jobs;
+		int64_t json_depth;
+		int64_t page; /* entries of one page of GET /jobs/queue/{queue} */
+	} limits;
+
+	struct {
+		char *socket; /* path of the unix socket; not used when a listening socket is inherited as fd 0 or by LISTEN_FDS */
+		char *socket_mode;  /* octal text, e.g. "0660" */
+		char *socket_group; /* "" = leave it */
+		int threads;        /* event loops */
+		int64_t drain_timeout_ms;
+	} fcgi;
+
+	struct {
+		char *name;      /* "" = the host name */
+		int concurrency; /* slots of a queue that names no number */
+		struct cfg_queue *queues;
+		size_t n_queues;
+		int64_t lease_ms;
+		int64_t drain_timeout_ms;
+		int max_deliveries;
+		int64_t retry_base_ms; /* first backoff */
+		int64_t retry_max_ms;
+		int64_t outage_timeout_ms; /* how long a job waits for a database that cannot be reached, before it is FAILURE */
+	} worker;
+
+	struct {
+		int batch;               /* tables dropped in one transaction */
+		int64_t lock_timeout_ms; /* of one DROP */
+	} expire;
+
+	struct cfg_source *sources;
+	size_t n_sources;
+	struct cfg_results *results;
+	size_t n_results;
+};
+
+/* What the command line said; main fills it with config_flags_parse. */
+struct config_flags {
+	const char *config_path;      /* --config */
+	const char **sql_directories; /* --sql-directory, repeatable */
+	size_t n_sql_directories;
+	struct cfg_queue *queues; /* --queue NAME[:CONCURRENCY], repeatable */
+	size_t n_queues;
+	const char *worker_name;
+	int worker_concurrency; /* 0: not given */
+	const char *socket;     /* --socket (fcgi) */
+	bool check, version, help, dry_run;
+};
+
+enum config_program { PROGRAM_FCGI, PROGRAM_WORKER, PROGRAM_EXPIRE };
+
+/* Reads argv for the program; a flag that the program does not know is ERR_INVALID. Strings are borrowed from argv;
+ * the arrays are freed by config_flags_fini. */
+enum err_code MUST_CHECK config_flags_parse(
+        enum config_program program, int argc, char **argv, struct config_flags *out, struct err *e);
+void config_flags_fini(struct config_flags *flags);
+/* The text of --help, static. */
+const char *config_usage(enum config_program program);
+
+/* Loads file, environment (DUNGBEETLE_REDIS__URL style: section and key in upper case, joined by two underscores;
+ * a `-` in a database's name stands as `_`) and flags, in this order. On ERR_INVALID the text of e is
+ * "file:line: key: what was expected" (or "environment NAME: ..."). *out is owned by the caller (config_free). */
+enum err_code MUST_CHECK config_load(
+        const struct config_flags *flags, char **environ_list, struct config **out, struct err *e);
+void config_free(struct config *c);
+
+const struct cfg_source *config_source(const struct config *c, const char *name);
+const struct cfg_results *config_results(const struct config *c, const char *name);
+
+const char *db_engine_name(enum db_engine engine);
+
+/* One row of the table of scalar keys, for the tests that hold sample and README against it. */
+struct config_key {
+	const char *path;     /* "redis.url"; a database's keys are "sources.*.dsn" */
+	const char *type;     /* "duration", "size", "integer", "boolean", "string", ... */
+	const char *fallback; /* the default as it is written in YAML; NULL: required */
+	const char *help;     /* one sentence */
+};
+/* All keys, in the order of the sample; *count says how many. Static. `--help=keys` of each program prints them. */
+const struct config_key *config_keys(size_t *count);
+
+#endif

@@ -1,0 +1,91 @@
+/* One connection to Redis: hiredis and nothing else of the project knows it.
+ *
+ * Commands are built in a struct cmd (binary-safe, never through a format), sent as a pipeline, and answered by borrowed
+ * struct reply trees. Scripts are called by EVALSHA; when Redis does not know one, it is sent whole (EVAL) and the call
+ * goes on. A broken connection is dropped and made anew at the next call (never redisReconnect).
+ * Thread rule: one struct redis per thread, except redis_interrupt.
+ */
+#ifndef DB_QUEUE_REDIS_H
+#define DB_QUEUE_REDIS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shared/base/buf.h"
+#include "shared/base/err.h"
+#include "shared/config/config.h"
+#include "shared/queue/scripts.h"
+
+/* --- commands --- */
+
+struct cmd {
+	struct buf text; /* the arguments, one behind the other */
+	size_t *ends;    /* where each ends in text */
+	size_t n, cap;
+	const struct script *script; /* argument 1 is its digest; NULL: a plain command */
+	bool failed;                 /* an add failed: the command is refused when it is sent */
+};
+
+void cmd_init(struct cmd *c);
+void cmd_fini(struct cmd *c);
+void cmd_reset(struct cmd *c);
+/* Begins EVALSHA <digest> <keys>; the caller adds the keys, then the arguments. */
+void cmd_script(struct cmd *c, enum script_id id, size_t keys);
+void cmd_add(struct cmd *c, const void *bytes, size_t len);
+void cmd_addstr(struct cmd *c, const char *text);
+void cmd_addi64(struct cmd *c, int64_t v);
+/* One argument made of up to three texts (NULL ends the list early): a key is prefix, kind, name. */
+void cmd_addkey(struct cmd *c, const char *a, const char *b, const char *d);
+
+/* --- replies: borrowed trees, freed by reply_free --- */
+
+struct reply; /* a hiredis reply */
+
+enum reply_type { REPLY_NIL, REPLY_TEXT, REPLY_INTEGER, REPLY_ARRAY, REPLY_ERROR };
+
+enum reply_type reply_type(const struct reply *r); /* of NULL: REPLY_NIL */
+/* The text of a REPLY_TEXT or REPLY_ERROR; else "". *len may be NULL. NUL-terminated; borrowed. */
+const char *reply_text(const struct reply *r, size_t *len);
+/* The value of a REPLY_INTEGER, or of a text that is one; else fallback. */
+int64_t reply_i64(const struct reply *r, int64_t fallback);
+size_t reply_count(const struct reply *r);                     /* of an array; else 0 */
+const struct reply *reply_at(const struct reply *r, size_t i); /* NULL when there is none */
+/* In an array of name, value, name, value: the value, or NULL. */
+const struct reply *reply_field(const struct reply *r, const char *name);
+void reply_free(struct reply *r);
+
+/* An error reply of the server as an error of ours: OOM, MISCONF, LOADING, READONLY, MASTERDOWN, NOAUTH... are
+ * ERR_UNAVAILABLE, all others ERR_PERMANENT. ERR_OK when r is no error. */
+enum err_code MUST_CHECK reply_error(const struct reply *r, struct err *e);
+
+/* --- the connection --- */
+
+struct redis;
+
+/* Does not connect yet. Borrows c, which must outlive it. NULL: no memory. */
+struct redis *redis_new(const struct config *c);
+void redis_free(struct redis *r);
+
+/* Connects if it is not connected (or the peer has hung up meanwhile). Called by redis_pipeline as needed. */
+enum err_code MUST_CHECK redis_connect(struct redis *r, struct err *e);
+bool redis_connected(const struct redis *r);
+void redis_disconnect(struct redis *r);
+/* How long the next reads may take; a blocking command needs its BLOCK and some seconds more. 0 = redis.timeout. */
+void redis_set_timeout(struct redis *r, int64_t ms);
+
+/* Sends n commands in one write and reads their replies. replies[i] is owned by the caller, an error reply of one
+ * command is in its place (reply_error). When the connection fails: ERR_UNAVAILABLE, every reply that was not read is
+ * NULL, and it is unknown whether those commands were executed. */
+enum err_code MUST_CHECK redis_pipeline(
+        struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e);
+/* One command; an error reply is turned into an error (reply_error) and *reply is then NULL. */
+enum err_code MUST_CHECK redis_call(struct redis *r, struct cmd *c, struct reply **reply, struct err *e);
+
+/* For a subscriber: reads the next message, waiting for it at most timeout_ms; *reply is NULL when none came. */
+enum err_code MUST_CHECK redis_wait(struct redis *r, int64_t timeout_ms, struct reply **reply, struct err *e);
+
+/* Ends a call that another thread is waiting in (that thread sees ERR_UNAVAILABLE). Any thread, as long as r lives. */
+void redis_interrupt(struct redis *r);
+
+#endif

@@ -14,6 +14,7 @@ BUILD := build/$(FLAVOUR)
 BIN := $(if $(filter release,$(FLAVOUR)),bin,$(BUILD)/bin)
 
 CC ?= cc
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 PKGS_CORE := hiredis json-c yaml-0.1
 PKGS_DB := libpq
 WARN := -Wall -Wextra -Wshadow -Wconversion -Werror
@@ -90,6 +91,41 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(CORE_OBJ)
 
 unit: $(TESTS)
 	@set -e; for t in $(TESTS); do echo "== $$t"; $$t; done
+
+# The virtual environment of the integration tests; made again when tests/requirements.txt changes.
+venv: .venv/stamp
+.venv/stamp: tests/requirements.txt | deps
+	@rm -rf .venv
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+# A private stack (deploy/dev). It keeps its data in RUN_DIR from one `up` to the next: rm -r RUN_DIR to begin anew.
+#   SQL_DIRECTORY="dir ..."  tasks (default queries)       QUEUES="default:10 reports:2"  queues of the worker and their slots
+#   CONFIG=file.yml          servers that run already: only nginx, the FastCGI process and one worker are started
+RUN_DIR ?= .run
+HTTP_PORT ?= 6060
+LEDGER_ENTRIES ?= 1000000
+DEV = $(PYTHON) deploy/dev/dev.py --run-dir '$(RUN_DIR)' --http-port '$(HTTP_PORT)' --entries '$(LEDGER_ENTRIES)' --bin-dir '$(BIN)' \
+	$(foreach dir,$(SQL_DIRECTORY),--sql-directory '$(dir)') $(if $(QUEUES),--queues '$(QUEUES)') $(if $(CONFIG),--config '$(CONFIG)')
+up demo: all
+	@$(DEV) $@
+down:
+	@$(DEV) $@
+
+# Programs, systemd units (their paths follow PREFIX), and below share/dungbeetle what an administrator copies from.
+SHARE = $(DESTDIR)$(PREFIX)/share/dungbeetle
+install: programs
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/systemd/system' '$(DESTDIR)$(PREFIX)/lib/sysusers.d'
+	install -d '$(SHARE)/nginx' '$(SHARE)/cron' '$(SHARE)/queries'
+	install -m 755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin'
+	for unit in deploy/systemd/dungbeetle-*; do \
+		sed 's|/usr/local/bin|$(PREFIX)/bin|g' $$unit > '$(DESTDIR)$(PREFIX)'/lib/systemd/system/$${unit##*/} || exit 1; done
+	install -m 644 deploy/systemd/dungbeetle.sysusers '$(DESTDIR)$(PREFIX)/lib/sysusers.d/dungbeetle.conf'
+	install -m 644 config.sample.yml '$(SHARE)'
+	install -m 644 deploy/nginx/*.conf '$(SHARE)/nginx'
+	sed 's|/usr/local/bin|$(PREFIX)/bin|g' deploy/cron/dungbeetle-expire > '$(SHARE)/cron/dungbeetle-expire'
+	install -m 644 queries/*.sql '$(SHARE)/queries'
 
 clean:
 	rm -rf build bin

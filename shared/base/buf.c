@@ -31,7 +31,7 @@ char *buf_room(struct buf *b, size_t len)
 		return NULL;
 	}
 	if (!b->data || b->len + len > b->cap) {
-		size_t cap = b->cap ? b->cap : 64;
+		size_t cap = b->cap ? b->cap : b->max < 64 ? b->max : 64;
 		while (cap < b->len + len)
 			cap = cap > b->max / 2 ? b->max : cap * 2;
 		char *data = realloc(b->data, cap + 1);

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#define LAST_MS INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
+
 static int64_t now_ms(clockid_t id)
 {
 	struct timespec t;
@@ -126,7 +128,7 @@ bool clock_parse(const char *text, size_t len, int64_t *ms)
 	if (s < 0 || s > 59)
 		return false;
 	int64_t out = ((days_from_civil(y, mo, d) * 24 + h) * 60 + mi) * 60000 + (int64_t)s * 1000;
-	if (!parse_tail(text, len, at, &out) || out < 0)
+	if (!parse_tail(text, len, at, &out) || out < 0 || out > LAST_MS) /* an offset may lead out of those years */
 		return false;
 	*ms = out;
 	return true;

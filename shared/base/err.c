@@ -22,6 +22,7 @@ enum err_code err_vset(struct err *e, enum err_code code, const char *fmt, va_li
 	if (!e)
 		return code;
 	e->code = code;
+	e->quotes = false;
 	int n = vsnprintf(e->text, sizeof e->text, fmt, args);
 	tidy(e->text, sizeof e->text, n);
 	return code;
@@ -44,7 +45,9 @@ enum err_code err_prefix(struct err *e, const char *fmt, ...)
 	err_vset(&prefix, e->code, fmt, args);
 	va_end(args);
 	struct err old = *e;
-	return err_set(e, old.code, "%s: %s", prefix.text, old.text);
+	err_set(e, old.code, "%s: %s", prefix.text, old.text);
+	e->quotes = old.quotes;
+	return e->code;
 }
 
 enum err_code err_nomem(struct err *e)
@@ -54,7 +57,9 @@ enum err_code err_nomem(struct err *e)
 
 const char *err_errno(int errnum, char *out, unsigned long size)
 {
-	if (strerror_r(errnum, out, size) != 0)
-		snprintf(out, size, "error %d", errnum);
+	/* the GNU form, which may return a text of its own and leave out alone */
+	const char *text = strerror_r(errnum, out, size);
+	if (text != out)
+		snprintf(out, size, "%s", text);
 	return out;
 }

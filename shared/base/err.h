@@ -8,6 +8,7 @@
 #define DB_BASE_ERR_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 #define MUST_CHECK __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
@@ -27,6 +28,7 @@ enum err_code {
 
 struct err {
 	enum err_code code;
+	bool quotes; /* the text may quote the job's values: for the job's owner, not for a log */
 	char text[600]; /* NUL-terminated UTF-8, one line, never holds a password; empty when code is ERR_OK */
 };
 

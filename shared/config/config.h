@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "shared/base/err.h"
 #include "shared/base/log.h"
@@ -39,6 +40,7 @@ struct cfg_results {
 	enum db_engine engine;
 	char *dsn;                  /* secret: never log it */
 	enum durability durability; /* `durability`, or `unlogged: true` */
+	bool unlogged;              /* as it was written; durability says what holds */
 	int64_t lock_timeout_ms;    /* how long one attempt to replace a table waits for its readers */
 	int64_t connect_timeout_ms;
 };
@@ -94,9 +96,9 @@ struct config {
 	} fcgi;
 
 	struct {
-		char *name;      /* "" = the host name */
-		int concurrency; /* slots of a queue that names no number */
-		struct cfg_queue *queues;
+		char *name;               /* "" = the host name */
+		int concurrency;          /* slots of a queue that names no number */
+		struct cfg_queue *queues; /* never empty: when none is named, jobs.default_queue */
 		size_t n_queues;
 		int64_t lease_ms;
 		int64_t drain_timeout_ms;
@@ -117,8 +119,11 @@ struct config {
 	size_t n_results;
 };
 
+enum config_program { PROGRAM_FCGI, PROGRAM_WORKER, PROGRAM_EXPIRE };
+
 /* What the command line said; main fills it with config_flags_parse. */
 struct config_flags {
+	enum config_program program;  /* which databases must be there: expire can do without sources */
 	const char *config_path;      /* --config */
 	const char **sql_directories; /* --sql-directory, repeatable */
 	size_t n_sql_directories;
@@ -130,9 +135,8 @@ struct config_flags {
 	bool check, version, help, dry_run;
 };
 
-enum config_program { PROGRAM_FCGI, PROGRAM_WORKER, PROGRAM_EXPIRE };
-
-/* Reads argv for the program; a flag that the program does not know is ERR_INVALID. Strings are borrowed from argv;
+/* Reads argv for the program; a flag that the program does not know is ERR_INVALID. A queue's name may hold colons:
+ * what stands behind the last one is its concurrency when it is a number. Strings are borrowed from argv;
  * the arrays are freed by config_flags_fini. */
 enum err_code MUST_CHECK config_flags_parse(
         enum config_program program, int argc, char **argv, struct config_flags *out, struct err *e);
@@ -141,8 +145,9 @@ void config_flags_fini(struct config_flags *flags);
 const char *config_usage(enum config_program program);
 
 /* Loads file, environment (DUNGBEETLE_REDIS__URL style: section and key in upper case, joined by two underscores;
- * a `-` in a database's name stands as `_`) and flags, in this order. On ERR_INVALID the text of e is
- * "file:line: key: what was expected" (or "environment NAME: ..."). *out is owned by the caller (config_free). */
+ * a `-` or `:` in a database's name stands as `_`) and flags, in this order. environ_list may be NULL: none.
+ * On ERR_INVALID the text of e is "file:line: key: expected ..., got ..." (for a variable "environment NAME: ...", for
+ * a flag "--flag: ..."), and holds no secret. *out is owned by the caller (config_free). */
 enum err_code MUST_CHECK config_load(
         const struct config_flags *flags, char **environ_list, struct config **out, struct err *e);
 void config_free(struct config *c);
@@ -152,14 +157,17 @@ const struct cfg_results *config_results(const struct config *c, const char *nam
 
 const char *db_engine_name(enum db_engine engine);
 
-/* One row of the table of scalar keys, for the tests that hold sample and README against it. */
+/* One row of the table of keys, for the tests that hold sample and README against it. */
 struct config_key {
-	const char *path;     /* "redis.url"; a database's keys are "sources.*.dsn" */
-	const char *type;     /* "duration", "size", "integer", "boolean", "string", ... */
-	const char *fallback; /* the default as it is written in YAML; NULL: required */
-	const char *help;     /* one sentence */
+	const char *path;            /* "redis.url"; a database's keys are "sources.*.dsn" */
+	const char *type;            /* "duration", "size", "integer", "boolean", "text", ... */
+	const char *fallback;        /* the default as it is written in YAML; NULL: required */
+	const char *help;            /* one sentence */
+	const struct key_rule *rule; /* limits and storage: private to this module (config_table.h) */
 };
-/* All keys, in the order of the sample; *count says how many. Static. `--help=keys` of each program prints them. */
+/* All keys, in the order of the sample; *count says how many. Static. */
 const struct config_key *config_keys(size_t *count);
+/* Writes the keys as a Markdown table, as it stands in the README between <!-- config --> and <!-- /config -->. */
+void config_print_markdown(FILE *out);
 
 #endif

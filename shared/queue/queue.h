@@ -64,8 +64,9 @@ enum err_code MUST_CHECK queue_read_enqueue(const struct reply *r, struct err *e
 struct job_info {
 	enum job_state state;
 	const char *task, *queue, *db, *results, *table, *worker, *error, *group;
-	int64_t rows, attempt, run, retries, timeout_ms;
+	int64_t rows, attempt, retried, run, retries, timeout_ms;
 	int64_t eta_ms, queued_ms, started_ms, finished_ms; /* 0 = none */
+	int64_t expires_ms;                                 /* of the result; 0 = there is none */
 };
 void queue_ask_job(struct cmd *c, const char *prefix, const char *id);
 /* ERR_NOT_FOUND when there is no such job (e's text is left for the caller to set). */

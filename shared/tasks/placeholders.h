@@ -1,5 +1,8 @@
 /* Counts a query's placeholders, as its database would: those inside strings, quoted identifiers, comments and dollar
  * quotes are text. PostgreSQL counts $1..$n (the highest number; a gap is an error); MySQL and ClickHouse count `?`.
+ *
+ * The engines are read in their default modes: PostgreSQL with standard_conforming_strings, MySQL without ANSI_QUOTES
+ * and NO_BACKSLASH_ESCAPES. ClickHouse's `cond ? a : b` counts as a placeholder: a task writes if(cond, a, b).
  * Pure; any thread.
  */
 #ifndef DB_TASKS_PLACEHOLDERS_H
@@ -10,8 +13,22 @@
 #include "shared/base/err.h"
 #include "shared/config/config.h"
 
+#define PLACEHOLDERS_MAX 65535 /* PostgreSQL's and MySQL's protocols send the count in 16 bits */
+
+/* A statement as it was read. */
+struct placeholders {
+	int count;
+	size_t len; /* of the statement: up to its last token, without a trailing ';', white space and comments; 0: empty */
+	int line; /* on an error: where, counted from 1 at sql's beginning */
+};
+
 /* ERR_INVALID: an unterminated string, comment or dollar quote; a gap ("$3 is used but $2 is not"); a `;` that ends a
- * statement with more text behind it (a task is one statement). line in the text counts from 1 at sql's beginning. */
+ * statement with more text behind it (a task is one statement); a comment that versions of the engine end in different
+ * places. The text of e does not name the line: out->line does. */
+enum err_code MUST_CHECK placeholders_scan(
+        enum db_engine engine, const char *sql, size_t len, struct placeholders *out, struct err *e);
+
+/* The count alone; the text of e begins with "line N: ". */
 enum err_code MUST_CHECK placeholders_count(
         enum db_engine engine, const char *sql, size_t len, int *count, struct err *e);
 

@@ -2,7 +2,10 @@
  *
  * A file is a row of queries; each begins with tag lines `-- tag: value` of which `name` is required. Tags: name, db,
  * results (both comma-separated lists), queue, concurrency (or conc), raw, description, timeout, ttl, retries, params
- * (names for the placeholders), max_rows, max_bytes.
+ * (names for the placeholders), max_rows, max_bytes. sqlfile.h says how a file is divided, and a tag may be:
+ *   concurrency 1..1000; raw true|false|1|0; timeout and ttl a duration ("90s", "12h") or a bare number of seconds;
+ *   retries 0..100; max_rows a number, max_bytes a size ("512MiB"); 0 is no limit for timeout, max_rows and max_bytes.
+ * A tag is given once, but description, whose lines are joined.
  *
  * Thread rule: a task_set is immutable; it is counted by references (atomic), and a reload makes a new one: a holder
  * keeps what it has until it unrefs. struct task pointers are valid as long as their set is held.
@@ -17,9 +20,11 @@
 #include "shared/base/err.h"
 #include "shared/config/config.h"
 
+#define TASK_NAME_MAX 128 /* bytes of a name, [A-Za-z0-9_:.-]: it stands in URLs */
+
 struct task {
 	char *name;
-	char *sql;       /* one statement without its trailing ';' and white space */
+	char *sql;       /* one statement without its trailing ';', white space and comments */
 	bool raw;        /* executed as it is, not prepared: the worker's --check does not prepare it */
 	char *queue;     /* NULL: the request's, else jobs.default_queue */
 	int concurrency; /* 0: not said */
@@ -42,9 +47,12 @@ struct task {
 
 struct task_set;
 
-/* Reads every *.sql file of c's directories, in the order of their names. On ERR_INVALID the text is "file:line: why".
- * An unknown database or results database, a duplicate name, an empty query, stray text before the first tag, an unknown
- * tag (a comment line that merely contains a colon inside the query's body is no tag), gaps in $1..$n are errors. */
+/* Reads every *.sql file of c's directories (regular files or links to them, no hidden ones), directory by directory,
+ * in the order of their names. On ERR_INVALID the text is "file:line: why", or "path: why" for a file or directory that
+ * cannot be read and for a directory without a .sql file.
+ * An unknown database or results database, a duplicate name, an empty query, stray text before the first tag, unknown
+ * tags (a comment line that merely contains a colon inside the query's body is no tag), gaps in $1..$n are errors; so is
+ * a task on databases of several engines that do not count the same number of placeholders. */
 enum err_code MUST_CHECK task_set_load(const struct config *c, struct task_set **out, struct err *e);
 
 struct task_set *task_set_ref(struct task_set *set);

@@ -1,0 +1,46 @@
+/* A libpq connection with what both PostgreSQL drivers need: defaults that end dead connections, errors by SQLSTATE,
+ * cancel from another thread. Private to shared/db/pg_*.c. Thread rule: one thread, except pg_conn_cancel.
+ */
+#ifndef DB_DB_PG_CONN_H
+#define DB_DB_PG_CONN_H
+
+#include <libpq-fe.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/base/err.h"
+
+struct pg_conn {
+	PGconn *pg;          /* NULL: not connected */
+	PGcancel *canceller; /* guarded by lock */
+	pthread_mutex_t lock;
+	enum err_code lost; /* what a connection that breaks means for the run: ERR_TRANSIENT or ERR_UNAVAILABLE */
+};
+
+void pg_conn_init(struct pg_conn *c, enum err_code lost);
+void pg_conn_fini(struct pg_conn *c);
+
+/* Connects with dsn (URI or keywords; what it says wins over our defaults) and runs setup, a string of statements.
+ * ERR_UNAVAILABLE when that fails. */
+enum err_code MUST_CHECK pg_conn_open(
+        struct pg_conn *c, const char *dsn, int64_t connect_timeout_ms, const char *setup, struct err *e);
+void pg_conn_close(struct pg_conn *c);
+void pg_conn_cancel(struct pg_conn *c);
+
+/* Is the connection open as far as can be seen without a round trip? A server that went away meanwhile is noticed. */
+bool pg_conn_alive(struct pg_conn *c);
+
+/* The error of a result (NULL: of the connection). Its code comes from the SQLSTATE: lost connection → c->lost; deadlock,
+ * serialization, lock timeout, time limit, lack of resources → ERR_TRANSIENT; the rest → ERR_PERMANENT. */
+enum err_code pg_conn_error(struct pg_conn *c, const PGresult *res, struct err *e);
+bool pg_is_state(const PGresult *res, const char *sqlstate);
+
+/* Runs sql (one or more statements, simple protocol) to its end; *res, if not NULL, is the last result, owned by the
+ * caller. */
+enum err_code MUST_CHECK pg_exec(struct pg_conn *c, const char *sql, PGresult **res, struct err *e);
+/* One statement with text parameters. */
+enum err_code MUST_CHECK pg_exec_params(
+        struct pg_conn *c, const char *sql, int n, const char *const *params, PGresult **res, struct err *e);
+
+#endif

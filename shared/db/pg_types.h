@@ -1,0 +1,23 @@
+/* PostgreSQL's built-in types: which OID is what, how its declaration reads, and whether its binary form may be handed
+ * from one server to another. Numbers and typmods as in PostgreSQL 15's pg_type.dat and the types' typmodout functions;
+ * OIDs of built-in types never change. Pure; any thread.
+ */
+#ifndef DB_DB_PG_TYPES_H
+#define DB_DB_PG_TYPES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/base/buf.h"
+#include "shared/db/column.h"
+
+#define PG_TEXT_OID 25
+
+/* The type, or an array of it, is one that every server has, with the same binary form. */
+bool pg_type_is_portable(uint32_t oid);
+/* Values may be long, so that a table with such a column gets a TOAST table. */
+bool pg_type_is_varlena(uint32_t oid);
+/* Writes the column's declared type: "numeric(18,4)", "text[]"; TEXT when the column travels as text. */
+void pg_type_declare(const struct column *column, struct buf *out);
+
+#endif

@@ -1,0 +1,26 @@
+#!lua flags=no-writes
+-- How full a queue is.    KEYS: stream, waiting
+-- Returns: entries no slot has taken, entries taken, jobs not started (scheduled ones too), age of the oldest untaken (ms)
+local entries = redis.call('XLEN', KEYS[1])
+local unstarted = redis.call('ZCARD', KEYS[2])
+if entries == 0 then
+	return {0, 0, unstarted, 0}
+end
+local last, pending = '-', 0
+for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+	local info = {}
+	for i = 1, #g, 2 do
+		info[g[i]] = g[i + 1]
+	end
+	if info['name'] == 'workers' then
+		last, pending = '(' .. info['last-delivered-id'], info['pending']
+	end
+end
+local age = 0
+local first = redis.call('XRANGE', KEYS[1], last, '+', 'COUNT', 1)[1]
+if first then
+	local time = redis.call('TIME')
+	local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+	age = math.max(0, now - tonumber(string.match(first[1], '^%d+')))
+end
+return {math.max(0, entries - pending), pending, unstarted, age}

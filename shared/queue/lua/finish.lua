@@ -1,0 +1,92 @@
+#!lua
+-- Ends a run, if it is the current one.
+-- KEYS: stream, job, waiting, scheduled, stats, group, group jobs, group wait
+-- ARGV: entry, job id, run, outcome, error, rows, table, delay (ms), state ttl (ms), group id ('' = none), wake channel,
+--       upper bounds of the histograms' buckets in ms, comma-separated
+-- outcome: SUCCESS, FAILURE | RETRY (run again after delay; cost one of its retries) | WAIT (the same, cost nothing)
+--       | RETURN (the worker is going: any other takes it over at once, cost nothing)
+-- Returns: OK | LOST (another run is current, or the job was deleted: the caller's work must not show)
+local call = redis.call
+local entry, id, run, outcome, group = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[10]
+local j = call('HMGET', KEYS[2], 'run', 'state', 'entry', 'task', 'queued_at', 'started_at', 'eta')
+if j[1] ~= run or j[3] ~= entry then
+	if j[1] == run and j[2] ~= 'STARTED' then
+		return {'OK'} -- said before; that answer was lost on the way
+	end
+	if j[3] ~= entry then
+		-- The job was deleted, and this entry with it; nobody else will take it off the stream.
+		call('XACK', KEYS[1], 'workers', entry)
+		call('XDEL', KEYS[1], entry)
+	end
+	return {'LOST'}
+end
+if j[2] ~= 'STARTED' then
+	return {'OK'} -- as above
+end
+local time = call('TIME')
+local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = string.format('%.0f', ms)
+
+if outcome == 'RETURN' then
+	-- Stays pending under a name of its own, older than any lease, so that it keeps its place before all that waits.
+	call('HSET', KEYS[2], 'state', 'PENDING')
+	call('HDEL', KEYS[2], 'worker', 'started_at')
+	call('XCLAIM', KEYS[1], 'workers', 'returned', 0, entry, 'IDLE', 86400000, 'JUSTID')
+	call('ZADD', KEYS[3], j[5] * 1000, id)
+	call('PUBLISH', ARGV[11], 'returned')
+	return {'OK'}
+end
+
+call('XACK', KEYS[1], 'workers', entry)
+call('XDEL', KEYS[1], entry)
+if outcome == 'RETRY' or outcome == 'WAIT' then
+	call('HSET', KEYS[2], 'state', 'RETRY', 'entry', '', 'error', ARGV[5])
+	call('HDEL', KEYS[2], 'worker', 'started_at')
+	if outcome == 'RETRY' then
+		call('HINCRBY', KEYS[2], 'retried', 1)
+		call('HDEL', KEYS[2], 'outage_since')
+		call('HINCRBY', KEYS[5], 'retried|' .. j[4], 1)
+	else
+		call('HSETNX', KEYS[2], 'outage_since', now)
+	end
+	call('ZADD', KEYS[4], string.format('%.0f', ms + tonumber(ARGV[8])), id)
+	call('ZADD', KEYS[3], j[5] * 1000, id)
+	call('PUBLISH', ARGV[11], 'scheduled')
+else
+	call('HSET', KEYS[2], 'state', outcome, 'error', ARGV[5], 'rows', ARGV[6], 'table', ARGV[7], 'finished_at', now)
+	call('PEXPIRE', KEYS[2], ARGV[9])
+	local took = ms - tonumber(j[6])
+	local waited = math.max(0, tonumber(j[6]) - math.max(tonumber(j[5]), tonumber(j[7] or '0')))
+	local took_bucket, wait_bucket
+	local i = 0
+	for bound in string.gmatch(ARGV[12], '[^,]+') do
+		local b = tonumber(bound)
+		if not took_bucket and took <= b then took_bucket = i end
+		if not wait_bucket and waited <= b then wait_bucket = i end
+		i = i + 1
+	end
+	call('HINCRBY', KEYS[5], 'finished|' .. j[4] .. '|' .. outcome, 1)
+	call('HINCRBY', KEYS[5], 'rows', ARGV[6])
+	call('HINCRBY', KEYS[5], 'run_le|' .. (took_bucket or i), 1)
+	call('HINCRBY', KEYS[5], 'run_ms_sum', took)
+	call('HINCRBY', KEYS[5], 'wait_le|' .. (wait_bucket or i), 1)
+	call('HINCRBY', KEYS[5], 'wait_ms_sum', waited)
+end
+
+if group ~= '' and call('EXISTS', KEYS[6]) == 1 then
+	call('HINCRBY', KEYS[6], 'active', -1)
+	local next_id = call('LPOP', KEYS[8])
+	if next_id then
+		call('ZADD', KEYS[4], 0, next_id)
+		call('PUBLISH', ARGV[11], 'scheduled')
+	end
+	if outcome == 'SUCCESS' or outcome == 'FAILURE' then
+		call('HINCRBY', KEYS[6], outcome == 'SUCCESS' and 'success' or 'failure', 1)
+		local g = call('HMGET', KEYS[6], 'n', 'success', 'failure')
+		if tonumber(g[2]) + tonumber(g[3]) >= tonumber(g[1]) then
+			call('PEXPIRE', KEYS[6], ARGV[9])
+			call('PEXPIRE', KEYS[7], ARGV[9])
+		end
+	end
+end
+return {'OK'}

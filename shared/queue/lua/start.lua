@@ -1,0 +1,54 @@
+#!lua
+-- Begins a run of the job whose stream entry a slot has just claimed, or (stale >= 0) takes over an entry whose owner is
+-- dead: one that has shown no sign of life for `stale` ms, or that was given back.
+-- KEYS: stream, job, waiting, runs, stats, group
+-- ARGV: entry, consumer, job id, worker, stale (ms; -1 = freshly claimed; -2 = claimed by this consumer before a
+--       connection broke, so that it may be somebody else's by now), group id ('' = none)
+-- Returns: GONE (nothing to do any more) | BUSY (its owner lives)
+--       or RUN, run number, an older run may still be alive (0/1), deaths, name, value, name, value ... of the job's hash
+local call = redis.call
+local entry, consumer, id, stale = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
+local reclaimed, given_back = stale >= 0, false
+if stale ~= -1 then
+	local p = call('XPENDING', KEYS[1], 'workers', entry, entry, 1)[1]
+	if not p then
+		return {'GONE'}
+	end
+	if not reclaimed and p[2] ~= consumer then
+		return {'BUSY'}
+	end
+	given_back = p[2] == 'returned'
+	if reclaimed and not given_back and p[3] < stale then
+		return {'BUSY'}
+	end
+	call('XCLAIM', KEYS[1], 'workers', consumer, 0, entry, 'JUSTID')
+end
+local j = call('HMGET', KEYS[2], 'entry', 'state', 'queued_at', 'eta', 'deaths')
+if j[1] ~= entry then
+	-- Deleted meanwhile (or deleted and queued again under another entry).
+	call('XACK', KEYS[1], 'workers', entry)
+	call('XDEL', KEYS[1], entry)
+	return {'GONE'}
+end
+local deaths = tonumber(j[5] or '0')
+if reclaimed and not given_back and j[2] == 'STARTED' then
+	deaths = call('HINCRBY', KEYS[2], 'deaths', 1)
+	call('HINCRBY', KEYS[5], 'died', 1)
+end
+local time = call('TIME')
+local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local run = string.format('%.0f', call('INCR', KEYS[4]))
+call('HSET', KEYS[2], 'state', 'STARTED', 'run', run, 'worker', ARGV[4], 'started_at', string.format('%.0f', ms))
+if not given_back then
+	call('HINCRBY', KEYS[2], 'attempt', 1)
+end
+call('ZREM', KEYS[3], id)
+if ARGV[6] ~= '' then
+	call('HSET', KEYS[6], 'began', 1)
+end
+local reply = call('HGETALL', KEYS[2])
+table.insert(reply, 1, tostring(deaths))
+table.insert(reply, 1, (reclaimed and not given_back) and '1' or '0')
+table.insert(reply, 1, run)
+table.insert(reply, 1, 'RUN')
+return reply

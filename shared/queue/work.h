@@ -1,0 +1,119 @@
+/* The job queue as a worker sees it: claim, start, beat, finish, and the chores that any worker does for all.
+ * As in queue.h each operation is a pure work_ask_* and, where needed, a pure work_read_*. No shared state.
+ *
+ * States of a job, and who moves it (each arrow is one script, so a crash leaves it in a state that is drawn here):
+ *
+ *              enqueue           start              finish(SUCCESS|FAILURE)
+ *   (nothing) ────────> PENDING ───────> STARTED ──────────────────────────> SUCCESS | FAILURE ──ttl──> (nothing)
+ *                          ^                │ finish(RETRY|WAIT)
+ *                          │   promote      v
+ *                          └───(stream)── RETRY (in `scheduled`)
+ *
+ *   worker dies in STARTED: the entry stays pending in the group; when it has been idle for the lease, any worker's
+ *   start takes it over (deaths + 1, a new run number). finish(RETURN): STARTED -> PENDING, the entry keeps its place.
+ *   delete, in any state: the hash is gone; a stream entry without a hash that names it is dropped where it is met.
+ */
+#ifndef DB_QUEUE_WORK_H
+#define DB_QUEUE_WORK_H
+
+#include "shared/queue/queue.h"
+
+#define WORK_ENTRY_MAX 48
+#define WORK_CONSUMER_MAX 160
+
+/* A stream entry that a consumer owns. */
+struct work_entry {
+	char entry[WORK_ENTRY_MAX];
+	char job_id[QUEUE_JOB_ID_MAX + 1];
+	char group[QUEUE_NAME_MAX + 1]; /* "" = none */
+};
+
+/* Makes the queue's stream and group; a reply of BUSYGROUP is as good as OK (work_read_group_made). */
+void work_ask_make_group(struct cmd *c, const char *prefix, const char *queue);
+enum err_code MUST_CHECK work_read_group_made(const struct reply *r, struct err *e);
+
+/* XREADGROUP of one entry. block_ms < 0: do not wait. own: instead of a new one the first that the consumer owns already
+ * (claimed before a connection broke). */
+void work_ask_claim(
+        struct cmd *c, const char *prefix, const char *queue, const char *consumer, int64_t block_ms, bool own);
+/* ERR_NOT_FOUND: none. ERR_LOST: stream or group have vanished, make them again. ERR_INVALID: an entry that is none of
+ * ours (out->entry is set): drop it. */
+enum err_code MUST_CHECK work_read_claim(const struct reply *r, struct work_entry *out, struct err *e);
+/* XACK + XDEL of an entry that is no job. */
+void work_ask_drop(struct cmd *ack, struct cmd *del, const char *prefix, const char *queue, const char *entry);
+
+/* Entries whose owner has shown no sign of life for stale_ms (XPENDING): ids only, to be read with work_ask_entry. */
+void work_ask_stale(struct cmd *c, const char *prefix, const char *queue, int64_t stale_ms, int64_t most);
+size_t work_read_stale(const struct reply *r, size_t i, char entry[WORK_ENTRY_MAX]); /* returns the count */
+void work_ask_entry(struct cmd *c, const char *prefix, const char *queue, const char *entry);
+/* ERR_NOT_FOUND: the entry was deleted from the stream while pending: acknowledge it. */
+enum err_code MUST_CHECK work_read_entry(const struct reply *r, struct work_entry *out, struct err *e);
+
+enum { WORK_FRESH = -1, WORK_OWN = -2 }; /* or the lease in ms: take over a dead worker's entry */
+void work_ask_start(struct cmd *c, const char *prefix, const char *queue, const struct work_entry *entry,
+        const char *consumer, const char *worker, int64_t stale);
+
+/* A run as it was ordered. All strings are borrowed from the reply. */
+struct work_order {
+	int64_t run;    /* the fencing token */
+	bool fence;     /* an older run may still be alive: fence it off in the results database first */
+	int64_t deaths; /* how many workers have died running it */
+	const char *task, *args, *db, *results;
+	int64_t retries, retried;
+	int64_t ttl_ms, timeout_ms;          /* 0 = none */
+	int64_t started_ms, outage_since_ms; /* 0 = none */
+};
+/* ERR_NOT_FOUND: nothing to do any more. ERR_CONFLICT: its owner lives. */
+enum err_code MUST_CHECK work_read_start(const struct reply *r, struct work_order *out, struct err *e);
+
+enum work_outcome { WORK_SUCCESS, WORK_FAILURE, WORK_RETRY, WORK_WAIT, WORK_RETURN };
+struct work_result {
+	enum work_outcome outcome;
+	const char *error; /* "" = none */
+	const char *table; /* "" = none */
+	int64_t rows;
+	int64_t delay_ms;     /* of RETRY and WAIT */
+	int64_t state_ttl_ms; /* how long the state of the finished job is kept */
+};
+/* Saying it twice is as good as once. */
+void work_ask_finish(struct cmd *c, const char *prefix, const char *queue, const struct work_entry *entry, int64_t run,
+        const struct work_result *result);
+/* ERR_LOST: the run was not current; what it published must go. */
+enum err_code MUST_CHECK work_read_finish(const struct reply *r, struct err *e);
+
+/* The sign of life of an instance and the leases of its runs. */
+struct work_lease {
+	char entry[WORK_ENTRY_MAX];
+	char job_id[QUEUE_JOB_ID_MAX + 1];
+	const char *queue, *consumer; /* borrowed */
+	int64_t run;
+};
+/* json: "" = only the leases; "@beat@" in it becomes the time in ms. The reply lists the numbers of the lost leases. */
+void work_ask_beat(struct cmd *c, const char *prefix, const char *instance, const char *json,
+        const struct work_lease *leases, size_t n);
+
+/* Jobs that are due: the reply is an array id, score (ms), ... of the first `most`. */
+void work_ask_due(struct cmd *c, const char *prefix, int64_t most);
+void work_ask_promote(struct cmd *c, const char *prefix, const char *id, const char *queue, const char *group);
+void work_ask_time(struct cmd *c); /* of Redis; reply: seconds, microseconds */
+int64_t work_read_time_ms(const struct reply *r);
+
+/* The connection's number at the server, by which another one can end its blocking read. */
+void work_ask_client_id(struct cmd *c);
+void work_ask_unblock(struct cmd *c, int64_t client_id);
+void work_ask_subscribe(struct cmd *c, const char *prefix); /* to `cancel` and `wake` */
+
+/* Removes idle consumers without entries; instance "" = of any. leave: the instance says good-bye. */
+void work_ask_sweep(
+        struct cmd *c, const char *prefix, const char *queue, const char *instance, int64_t idle_ms, bool leave);
+
+/* Purges: HGETALL (id, "run results"), and the word that one was carried out. */
+void work_ask_purges(struct cmd *c, const char *prefix);
+void work_ask_settle(struct cmd *c, const char *prefix, const char *id, const char *value);
+/* One step over all jobs: the reply is [next cursor, [keys]]; "0" begins and ends. work_scanned_id: the id in a key. */
+void work_ask_scan(struct cmd *c, const char *prefix, const char *cursor);
+const char *work_scanned_id(const char *prefix, const char *key); /* borrowed from key */
+/* A result was lost in a crash. */
+void work_ask_lose(struct cmd *c, const char *prefix, const char *id, int64_t run, const char *error);
+
+#endif

@@ -1,0 +1,106 @@
+/* Two threads about stopping. The listener hears of cancels at once (the keeper's beat would find them within seconds, so
+ * a message that is missed loses nothing). The canceller carries every stop to the databases: it asks again and again,
+ * because a cancel that arrives before its query has no effect, until the slot says that its run has ended. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shared/base/log.h"
+#include "shared/base/parse.h"
+#include "worker/worker.h"
+
+#define CANCEL_AGAIN_MS 100
+
+/* "<job id> <run>" */
+static void on_cancel(struct worker *w, const char *text)
+{
+	char id[QUEUE_JOB_ID_MAX + 1];
+	const char *space = strchr(text, ' ');
+	int64_t run;
+	if (!space || (size_t)(space - text) >= sizeof id ||
+	        !parse_i64(space + 1, strlen(space + 1), 1, INT64_MAX, &run))
+		return;
+	memcpy(id, text, (size_t)(space - text));
+	id[space - text] = '\0';
+	worker_stop_runs(w, id, run, STOP_LOST);
+}
+
+/* ["message", channel, payload] */
+static void on_message(struct worker *w, const struct reply *r)
+{
+	const char *kind = reply_text(reply_at(r, 0), NULL), *channel = reply_text(reply_at(r, 1), NULL);
+	if (strcmp(kind, "message") != 0)
+		return;
+	const char *name = channel + strlen(w->config->redis.prefix);
+	const char *payload = reply_text(reply_at(r, 2), NULL);
+	if (strcmp(name, "cancel") == 0)
+		on_cancel(w, payload);
+	else
+		worker_wake(w, strcmp(payload, "purge") == 0 ? WAKE_JANITOR : WAKE_KEEPER);
+}
+
+static enum err_code subscribe(struct worker *w, struct redis *r, struct err *e)
+{
+	struct cmd c;
+	struct reply *reply = NULL;
+	cmd_init(&c);
+	work_ask_subscribe(&c, w->config->redis.prefix);
+	enum err_code rc = redis_call(r, &c, &reply, e);
+	reply_free(reply);
+	cmd_fini(&c);
+	if (rc == ERR_OK)
+		worker_wake(w, WAKE_KEEPER | WAKE_JANITOR); /* whatever was said while nobody listened */
+	return rc;
+}
+
+void *listener_main(void *ctx)
+{
+	struct worker *w = ctx;
+	struct redis *r = redis_new(w->config);
+	while (r && !atomic_load(&w->stopping)) {
+		struct err e = ERR_INIT;
+		struct reply *message = NULL;
+		enum err_code rc = redis_connected(r) ? ERR_OK : subscribe(w, r, &e);
+		if (rc == ERR_OK)
+			rc = redis_wait(r, 500, &message, &e);
+		if (message)
+			on_message(w, message);
+		reply_free(message);
+		if (rc != ERR_OK) {
+			redis_disconnect(r);
+			worker_wait(w, 0, 200, &w->stopping);
+		}
+	}
+	redis_free(r);
+	return NULL;
+}
+
+/* Asks for the stop of one slot's run if it is wanted; true: it still runs. */
+static bool carry_out(struct slot *s)
+{
+	pthread_mutex_lock(&s->cancelling);
+	pthread_mutex_lock(&s->lock);
+	bool wanted = s->running && atomic_load(&s->stop) != STOP_NONE;
+	struct source *source = wanted ? s->source : NULL;
+	struct sink *sink = wanted ? s->sink : NULL;
+	pthread_mutex_unlock(&s->lock);
+	if (source)
+		source->ops->cancel(source);
+	if (sink)
+		sink->ops->cancel(sink);
+	pthread_mutex_unlock(&s->cancelling);
+	return wanted;
+}
+
+void *canceller_main(void *ctx)
+{
+	struct worker *w = ctx;
+	bool again = false;
+	while (!atomic_load(&w->stopping)) {
+		worker_wait(w, WAKE_CANCELLER, again ? CANCEL_AGAIN_MS : 1000, &w->stopping);
+		again = false;
+		for (size_t i = 0; i < w->n_slots; i++)
+			again = carry_out(&w->slots[i]) || again;
+	}
+	return NULL;
+}

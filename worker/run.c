@@ -1,0 +1,277 @@
+#include "worker/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "shared/base/clock.h"
+#include "worker/json.h"
+
+#define LIMIT_GRACE_MS 2000 /* the server's own time limit comes first; ours is for when it does not */
+
+struct source *slot_source(struct slot *s, size_t i)
+{
+	const struct cfg_source *cfg = &s->worker->config->sources[i];
+	if (!s->sources[i])
+		s->sources[i] = driver_source(cfg->engine)->make(cfg);
+	return s->sources[i];
+}
+
+struct sink *slot_sink(struct slot *s, size_t i)
+{
+	const struct cfg_results *cfg = &s->worker->config->results[i];
+	if (!s->sinks[i])
+		s->sinks[i] = driver_sink(cfg->engine)->make(cfg);
+	return s->sinks[i];
+}
+
+/* What a run works with; all borrowed but args and columns. */
+struct run {
+	struct slot *slot;
+	const struct work_order *order;
+	const struct task *task;
+	const struct cfg_source *source_cfg;
+	struct source *source;
+	struct sink *sink;
+	struct arg_list args;
+	struct columns columns;
+	int64_t timeout_ms, max_rows, max_bytes;
+	int64_t rows, bytes;
+};
+
+static enum err_code pick_source(struct run *r, struct err *e)
+{
+	const struct config *c = r->slot->worker->config;
+	const char *name = r->order->db;
+	if (!name[0] && r->task->n_dbs) {
+		uint32_t random = 0;
+		ssize_t ignored = getrandom(&random, sizeof random, 0);
+		(void)ignored;
+		name = r->task->dbs[random % r->task->n_dbs];
+	}
+	r->source_cfg = config_source(c, name);
+	if (!r->source_cfg)
+		return err_set(e, ERR_UNAVAILABLE, "this worker's configuration has no source '%s'", name);
+	r->source = slot_source(r->slot, (size_t)(r->source_cfg - c->sources));
+	return r->source ? ERR_OK : err_nomem(e);
+}
+
+static enum err_code pick_sink(struct run *r, struct err *e)
+{
+	const struct config *c = r->slot->worker->config;
+	const struct cfg_results *cfg = config_results(c, r->order->results);
+	if (!cfg)
+		return err_set(e, ERR_UNAVAILABLE, "this worker's configuration has no results database '%s'",
+		        r->order->results);
+	r->sink = slot_sink(r->slot, (size_t)(cfg - c->results));
+	return r->sink ? ERR_OK : err_nomem(e);
+}
+
+static int64_t either(int64_t of_task, int64_t of_all)
+{
+	return of_task >= 0 ? of_task : of_all;
+}
+
+static enum err_code set_up(struct run *r, struct task_set *set, struct err *e)
+{
+	const struct config *c = r->slot->worker->config;
+	r->task = task_set_find(set, r->order->task, strlen(r->order->task));
+	if (!r->task) /* an older worker in a rolling upgrade: another one may know it */
+		return err_set(e, ERR_UNAVAILABLE, "this worker has no task '%s'", r->order->task);
+	enum err_code rc = pick_source(r, e);
+	if (rc == ERR_OK)
+		rc = pick_sink(r, e);
+	if (rc == ERR_OK)
+		rc = arg_list_parse(&r->args, r->order->args, e);
+	if (rc != ERR_OK)
+		return rc;
+	if (r->args.n != (size_t)r->task->n_placeholders)
+		return err_set(e, ERR_PERMANENT, "task '%s' takes %d arguments, got %zu", r->task->name,
+		        r->task->n_placeholders, r->args.n);
+	r->timeout_ms = r->order->timeout_ms ? r->order->timeout_ms : r->source_cfg->timeout_ms;
+	r->max_rows = either(r->task->max_rows, c->jobs.max_rows);
+	r->max_bytes = either(r->task->max_bytes, c->jobs.max_bytes);
+	return ERR_OK;
+}
+
+static enum err_code connect_both(struct run *r, struct err *e)
+{
+	enum err_code rc = r->source->ops->connect(r->source, e);
+	if (rc != ERR_OK) {
+		err_prefix(e, "source '%s'", r->source_cfg->name);
+		return rc;
+	}
+	rc = r->sink->ops->connect(r->sink, e);
+	if (rc == ERR_OK && r->order->fence)
+		rc = r->sink->ops->fence(r->sink, r->slot->lease.job_id, r->order->run, r->order->ttl_ms, e);
+	if (rc != ERR_OK && rc != ERR_LOST)
+		err_prefix(e, "results database '%s'", r->order->results);
+	return rc;
+}
+
+static enum err_code stopped(const struct slot *s, const struct run *r, struct err *e)
+{
+	switch (atomic_load(&s->stop)) {
+	case STOP_LOST:
+		return err_set(e, ERR_LOST, "the job was deleted or taken over");
+	case STOP_DRAIN:
+		return err_set(e, ERR_CANCELLED, "the worker is stopping");
+	case STOP_TIMEOUT:
+		return err_set(e, ERR_TRANSIENT, "the time limit of %lld ms is over", (long long)r->timeout_ms);
+	case STOP_NONE:
+		break;
+	}
+	return ERR_OK;
+}
+
+static enum err_code check_limits(const struct run *r, struct err *e)
+{
+	if (r->max_rows > 0 && r->rows > r->max_rows)
+		return err_set(e, ERR_PERMANENT, "the result has more rows than max_rows allows (%lld)",
+		        (long long)r->max_rows);
+	if (r->max_bytes > 0 && r->bytes > r->max_bytes)
+		return err_set(e, ERR_PERMANENT, "the result has more bytes than max_bytes allows (%lld)",
+		        (long long)r->max_bytes);
+	return ERR_OK;
+}
+
+static enum err_code move_rows(struct run *r, struct err *e)
+{
+	for (;;) {
+		struct row row;
+		bool done = false;
+		enum err_code rc = stopped(r->slot, r, e);
+		if (rc == ERR_OK)
+			rc = r->source->ops->next(r->source, &row, &done, e);
+		if (rc != ERR_OK || done)
+			return rc;
+		r->rows++;
+		r->bytes += (int64_t)row.bytes;
+		rc = check_limits(r, e);
+		if (rc == ERR_OK)
+			rc = r->sink->ops->row(r->sink, &row, e);
+		if (rc != ERR_OK)
+			return rc;
+	}
+}
+
+/* Nobody may publish who could have been declared dead. As long as the lease was confirmed a short while ago that is
+ * certain; else Redis is asked, and waited for. */
+static enum err_code confirm_lease(struct run *r, struct err *e)
+{
+	struct slot *s = r->slot;
+	const struct config *c = s->worker->config;
+	enum err_code rc = ERR_OK;
+	for (;;) {
+		pthread_mutex_lock(&s->lock);
+		bool certain = clock_mono_ms() - s->leased_ms < c->worker.lease_ms * 2 / 3;
+		pthread_mutex_unlock(&s->lock);
+		rc = stopped(s, r, e);
+		if (certain || rc != ERR_OK)
+			return rc;
+		int64_t asked = clock_mono_ms();
+		struct cmd cmd;
+		struct reply *reply = NULL;
+		cmd_init(&cmd);
+		work_ask_beat(&cmd, c->redis.prefix, s->worker->instance, "", &s->lease, 1);
+		rc = redis_call(s->redis, &cmd, &reply, e);
+		cmd_fini(&cmd);
+		bool lost = rc == ERR_OK && reply_count(reply) > 0;
+		reply_free(reply);
+		if (lost)
+			return err_set(e, ERR_LOST, "another worker has taken the job over");
+		if (rc == ERR_OK) {
+			pthread_mutex_lock(&s->lock);
+			s->leased_ms = asked;
+			pthread_mutex_unlock(&s->lock);
+			continue;
+		}
+		if (rc != ERR_UNAVAILABLE || atomic_load(&s->worker->hurrying))
+			return rc;
+		s->recheck = true;
+		worker_wait(s->worker, 0, 200, &s->worker->hurrying);
+	}
+}
+
+/* The databases' part. What is broken off is aborted by the caller. */
+static enum err_code execute(struct run *r, const char *table, struct err *e)
+{
+	struct slot *s = r->slot;
+	char tag[160];
+	snprintf(tag, sizeof tag, "%s %s", s->lease.job_id, r->task->name);
+	struct query q = {.task = r->task->name,
+	        .sql = r->task->sql,
+	        .raw = r->task->raw,
+	        .args = r->args.texts,
+	        .n_args = r->args.n,
+	        .tag = tag,
+	        .timeout_ms = r->timeout_ms};
+	struct result_spec spec = {.job_id = s->lease.job_id,
+	        .table = table,
+	        .task = r->task->name,
+	        .run = r->order->run,
+	        .ttl_ms = r->order->ttl_ms};
+	enum wire wire = WIRE_TEXT;
+	enum err_code rc = stopped(s, r, e);
+	if (rc == ERR_OK)
+		rc = r->source->ops->begin(r->source, &q, r->sink->ops->wires, &r->columns, &wire, e);
+	if (rc == ERR_OK && r->columns.n == 0)
+		rc = err_set(e, ERR_PERMANENT, "the query returns no columns, so there is no result to keep");
+	if (rc != ERR_OK)
+		return rc;
+	columns_fix_names(&r->columns, r->sink->ops->name_max);
+	rc = r->sink->ops->begin(r->sink, &spec, &r->columns, wire, e);
+	if (rc == ERR_OK)
+		rc = move_rows(r, e);
+	if (rc == ERR_OK)
+		rc = confirm_lease(r, e);
+	return rc == ERR_OK ? r->sink->ops->publish(r->sink, e) : rc;
+}
+
+/* Lets others cancel what the run does in the databases, or ends that. */
+static void expose(struct run *r, bool on)
+{
+	struct slot *s = r->slot;
+	if (!on)
+		pthread_mutex_lock(&s->cancelling); /* nobody is in the middle of it, nor begins */
+	pthread_mutex_lock(&s->lock);
+	s->source = on ? r->source : NULL;
+	s->sink = on ? r->sink : NULL;
+	s->deadline_ms = on && r->timeout_ms ? clock_mono_ms() + r->timeout_ms + LIMIT_GRACE_MS : 0;
+	pthread_mutex_unlock(&s->lock);
+	if (!on)
+		pthread_mutex_unlock(&s->cancelling);
+}
+
+enum err_code run_job(struct slot *s, const struct work_order *order, struct run_result *out, struct err *e)
+{
+	struct run r = {.slot = s, .order = order};
+	struct task_set *set = task_holder_get(s->worker->tasks);
+	int64_t began = clock_mono_ms();
+	snprintf(out->table, sizeof out->table, QUEUE_TABLE_PREFIX "%s", s->lease.job_id);
+	enum err_code rc = set_up(&r, set, e);
+	if (rc == ERR_OK)
+		rc = connect_both(&r, e);
+	if (rc == ERR_OK) {
+		expose(&r, true);
+		rc = execute(&r, out->table, e);
+		expose(&r, false);
+		if (rc != ERR_OK) {
+			r.source->ops->abort(r.source);
+			r.sink->ops->abort(r.sink);
+		}
+		/* A database's "canceled" is only as good as the reason that we know for it. */
+		struct err why = ERR_INIT;
+		if (rc != ERR_OK && rc != ERR_LOST && stopped(s, &r, &why) != ERR_OK)
+			*e = why;
+		else if (rc == ERR_TRANSIENT && r.timeout_ms && clock_mono_ms() - began >= r.timeout_ms)
+			err_set(e, ERR_TRANSIENT, "the time limit of %lld ms is over", (long long)r.timeout_ms);
+		rc = rc == ERR_OK ? rc : e->code;
+	}
+	out->rows = r.rows;
+	columns_fini(&r.columns);
+	arg_list_fini(&r.args);
+	task_set_unref(set);
+	return rc;
+}

@@ -1,0 +1,312 @@
+/* A slot: claim an entry, start a run of its job, run it, settle it, for ever. One thread each. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "shared/base/clock.h"
+#include "shared/base/log.h"
+#include "worker/run.h"
+#include "worker/settle.h"
+
+#define BLOCK_MS 5000 /* of one blocking read; the keeper ends it earlier when there is a reason */
+#define REDIS_PAUSE_MS 200
+
+static const char *prefix(const struct slot *s)
+{
+	return s->worker->config->redis.prefix;
+}
+
+static bool draining(const struct slot *s)
+{
+	return atomic_load(&s->worker->draining);
+}
+
+/* --- claiming --- */
+
+/* An entry that is no job of ours: nobody could ever run it. */
+static void drop_entry(struct slot *s, const char *entry)
+{
+	struct cmd ack, del;
+	struct cmd *const both[] = {&ack, &del};
+	struct reply *replies[2];
+	cmd_init(&ack);
+	cmd_init(&del);
+	work_ask_drop(&ack, &del, prefix(s), s->queue->name, entry);
+	if (redis_pipeline(s->redis, both, 2, replies, NULL) == ERR_OK)
+		log_warn("entry dropped queue=%s entry=%s reason=\"it is no job\"", s->queue->name, entry);
+	reply_free(replies[0]);
+	reply_free(replies[1]);
+	cmd_fini(&ack);
+	cmd_fini(&del);
+}
+
+/* Makes sure of stream and group, and learns the connection's number. */
+static enum err_code greet(struct slot *s, int64_t *client, struct err *e)
+{
+	struct cmd group, id;
+	struct cmd *const both[] = {&group, &id};
+	struct reply *replies[2];
+	cmd_init(&group);
+	cmd_init(&id);
+	work_ask_make_group(&group, prefix(s), s->queue->name);
+	work_ask_client_id(&id);
+	enum err_code rc = redis_pipeline(s->redis, both, 2, replies, e);
+	if (rc == ERR_OK)
+		rc = work_read_group_made(replies[0], e);
+	if (rc == ERR_OK)
+		rc = reply_error(replies[1], e);
+	*client = reply_i64(replies[1], 0);
+	reply_free(replies[0]);
+	reply_free(replies[1]);
+	cmd_fini(&group);
+	cmd_fini(&id);
+	return rc;
+}
+
+static void set_blocked(struct slot *s, int64_t client)
+{
+	pthread_mutex_lock(&s->lock);
+	s->blocked_client = client;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static enum err_code claim(struct slot *s, int64_t block_ms, bool own, struct work_entry *out, struct err *e)
+{
+	struct cmd c;
+	struct reply *reply = NULL;
+	struct cmd *const one[] = {&c};
+	cmd_init(&c);
+	work_ask_claim(&c, prefix(s), s->queue->name, s->consumer, block_ms, own);
+	enum err_code rc = redis_pipeline(s->redis, one, 1, &reply, e);
+	if (rc == ERR_OK)
+		rc = work_read_claim(reply, out, e);
+	reply_free(reply);
+	cmd_fini(&c);
+	return rc;
+}
+
+/* The next entry of the slot; *stale says how to start it. ERR_NOT_FOUND: none for now. */
+static enum err_code find_work(struct slot *s, struct work_entry *out, int64_t *stale, struct err *e)
+{
+	int64_t client = 0;
+	enum err_code rc = ERR_OK;
+	*stale = WORK_OWN;
+	if (s->recheck) {
+		rc = greet(s, &client, e);
+		if (rc == ERR_OK)
+			rc = claim(s, -1, true, out, e);
+		if (rc != ERR_NOT_FOUND)
+			return rc;
+		s->recheck = false;
+	}
+	*stale = s->worker->config->worker.lease_ms;
+	if (worker_take_redo(s->worker, s->queue, out))
+		return ERR_OK;
+	*stale = WORK_FRESH;
+	rc = greet(s, &client, e);
+	if (rc != ERR_OK)
+		return rc;
+	set_blocked(s, client);
+	if (!draining(s))
+		rc = claim(s, BLOCK_MS, false, out, e);
+	else
+		rc = ERR_NOT_FOUND;
+	set_blocked(s, 0);
+	return rc;
+}
+
+/* --- starting and settling --- */
+
+/* Asks for a run of the entry; the order's strings live as long as *reply. */
+static enum err_code start(struct slot *s, const struct work_entry *entry, int64_t stale, struct reply **reply,
+        struct work_order *order, struct err *e)
+{
+	struct cmd c;
+	cmd_init(&c);
+	work_ask_start(&c, prefix(s), s->queue->name, entry, s->consumer, s->worker->name, stale);
+	enum err_code rc = redis_call(s->redis, &c, reply, e);
+	if (rc == ERR_OK)
+		rc = work_read_start(*reply, order, e);
+	cmd_fini(&c);
+	return rc;
+}
+
+/* Says how the run ended, again and again until Redis has heard it; and takes the next entry on the same way. */
+static enum err_code tell(struct slot *s, const struct work_entry *entry, int64_t run, const struct work_result *result,
+        struct work_entry *next, bool *has_next)
+{
+	struct cmd finish, more;
+	struct cmd *const both[] = {&finish, &more};
+	struct err e = ERR_INIT;
+	enum err_code rc;
+	cmd_init(&finish);
+	cmd_init(&more);
+	work_ask_finish(&finish, prefix(s), s->queue->name, entry, run, result);
+	work_ask_claim(&more, prefix(s), s->queue->name, s->consumer, -1, false);
+	*has_next = false;
+	for (;;) {
+		struct reply *replies[2] = {NULL, NULL};
+		bool redo = false;
+		pthread_mutex_lock(&s->worker->lock);
+		redo = s->queue->n_redo > 0; /* they come before what is new */
+		pthread_mutex_unlock(&s->worker->lock);
+		size_t n = draining(s) || redo || s->recheck ? 1 : 2;
+		rc = redis_pipeline(s->redis, both, n, replies, &e);
+		if (rc == ERR_OK)
+			rc = work_read_finish(replies[0], &e);
+		else if (n == 2)
+			s->recheck = true;
+		struct err claim_error = ERR_INIT;
+		if (n == 2 && replies[1]) {
+			enum err_code got = work_read_claim(replies[1], next, &claim_error);
+			*has_next = got == ERR_OK;
+			s->recheck = s->recheck || (got != ERR_OK && got != ERR_NOT_FOUND);
+		}
+		reply_free(replies[0]);
+		reply_free(replies[1]);
+		if (rc != ERR_UNAVAILABLE || atomic_load(&s->worker->hurrying))
+			break;
+		log_warn("redis does not answer, the end of a run waits job=%s run=%lld error=\"%s\"", entry->job_id,
+		        (long long)run, e.text);
+		worker_wait(s->worker, 0, REDIS_PAUSE_MS, &s->worker->hurrying);
+	}
+	if (rc != ERR_OK && rc != ERR_LOST)
+		log_error("the end of a run could not be told job=%s run=%lld error=\"%s\"", entry->job_id,
+		        (long long)run, e.text);
+	cmd_fini(&finish);
+	cmd_fini(&more);
+	return rc;
+}
+
+static void log_end(const struct slot *s, const struct work_entry *entry, const struct work_order *order,
+        const struct work_result *result, const struct err *e, int64_t took_ms)
+{
+	static const char *const outcomes[] = {"success", "failure", "retry", "wait", "returned"};
+	if (result->outcome == WORK_SUCCESS)
+		log_info("job finished job=%s task=%s run=%lld outcome=success rows=%lld ms=%lld worker=%s",
+		        entry->job_id, order->task, (long long)order->run, (long long)result->rows, (long long)took_ms,
+		        s->worker->name);
+	else
+		log_warn("job ended job=%s task=%s run=%lld outcome=%s ms=%lld worker=%s error=\"%s\"", entry->job_id,
+		        order->task, (long long)order->run, outcomes[result->outcome], (long long)took_ms,
+		        s->worker->name, e->quotes ? "(quotes the job's values: see its state)" : e->text);
+}
+
+/* What a run published that was not current any more must go again. */
+static void take_back(struct slot *s, const struct work_order *order, const struct work_entry *entry)
+{
+	struct err e = ERR_INIT;
+	const struct cfg_results *cfg = config_results(s->worker->config, order->results);
+	struct sink *sink = cfg ? slot_sink(s, (size_t)(cfg - s->worker->config->results)) : NULL;
+	if (sink && sink->ops->purge(sink, entry->job_id, order->run, &e) != ERR_OK)
+		log_warn("a lost run's result stays until it expires job=%s run=%lld error=\"%s\"", entry->job_id,
+		        (long long)order->run, e.text);
+}
+
+static void set_running(struct slot *s, const struct work_entry *entry, int64_t run, int64_t leased_ms)
+{
+	pthread_mutex_lock(&s->lock);
+	s->running = run != 0;
+	s->lease.run = run;
+	memcpy(s->lease.entry, entry->entry, sizeof s->lease.entry);
+	memcpy(s->lease.job_id, entry->job_id, sizeof s->lease.job_id);
+	s->leased_ms = leased_ms;
+	atomic_store(&s->stop, STOP_NONE);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static enum err_code run_or_give_up(
+        struct slot *s, const struct work_order *order, struct run_result *out, struct err *e)
+{
+	const struct config *c = s->worker->config;
+	if (order->deaths >= c->worker.max_deliveries)
+		return err_set(e, ERR_PERMANENT, "%lld workers died while they ran this job", (long long)order->deaths);
+	return run_job(s, order, out, e);
+}
+
+/* Runs what the entry asks for, to its end. *has_next: another entry was claimed meanwhile. */
+static void work_on(
+        struct slot *s, const struct work_entry *entry, int64_t stale, struct work_entry *next, bool *has_next)
+{
+	struct err e = ERR_INIT;
+	struct reply *reply = NULL;
+	struct work_order order;
+	struct run_result out = {0};
+	int64_t began = clock_mono_ms();
+	*has_next = false;
+	enum err_code rc = start(s, entry, stale, &reply, &order, &e);
+	if (rc != ERR_OK) {
+		if (rc == ERR_UNAVAILABLE)
+			s->recheck = true; /* it may have been started: look at what we own */
+		else if (rc != ERR_NOT_FOUND && rc != ERR_CONFLICT)
+			log_error("a job could not be started job=%s error=\"%s\"", entry->job_id, e.text);
+		reply_free(reply);
+		return;
+	}
+	set_running(s, entry, order.run, began);
+	rc = run_or_give_up(s, &order, &out, &e);
+	int64_t took = clock_mono_ms() - began;
+	uint32_t random = 0;
+	ssize_t ignored = getrandom(&random, sizeof random, 0);
+	(void)ignored;
+	const struct config *c = s->worker->config;
+	struct work_result result = {.error = rc == ERR_OK ? "" : e.text,
+	        .table = rc == ERR_OK ? out.table : "",
+	        .rows = rc == ERR_OK ? out.rows : 0,
+	        .state_ttl_ms = order.ttl_ms > c->jobs.state_ttl_ms ? order.ttl_ms : c->jobs.state_ttl_ms};
+	settle_decide(c, &order, rc, order.started_ms + took, random, &result);
+	enum err_code told = tell(s, entry, order.run, &result, next, has_next);
+	struct work_entry none = {0};
+	set_running(s, &none, 0, 0);
+	if (told == ERR_LOST) {
+		log_info("job lost job=%s run=%lld reason=\"deleted or taken over\"", entry->job_id,
+		        (long long)order.run);
+		if (rc == ERR_OK)
+			take_back(s, &order, entry);
+	} else {
+		log_end(s, entry, &order, &result, &e, took);
+	}
+	reply_free(reply);
+}
+
+/* What find_work could not do: says so once in a while and waits for better times. */
+static void on_trouble(struct slot *s, enum err_code rc, const struct work_entry *entry, const struct err *e)
+{
+	if (rc == ERR_NOT_FOUND || rc == ERR_LOST)
+		return; /* ERR_LOST: greet makes the group again */
+	if (rc == ERR_INVALID) {
+		drop_entry(s, entry->entry);
+		return;
+	}
+	s->recheck = true;
+	if (s == &s->worker->slots[0])
+		log_warn("no work can be claimed error=\"%s\"", e->text);
+	worker_wait(s->worker, 0, REDIS_PAUSE_MS, &s->worker->draining);
+}
+
+void *slot_main(void *ctx)
+{
+	struct slot *s = ctx;
+	struct work_entry entry, next;
+	bool has_next = false;
+	redis_set_timeout(s->redis, BLOCK_MS + s->worker->config->redis.timeout_ms);
+	while (has_next || !draining(s)) {
+		int64_t stale = WORK_FRESH;
+		if (has_next) {
+			entry = next;
+			work_on(s, &entry, stale, &next, &has_next);
+			continue;
+		}
+		struct err e = ERR_INIT;
+		enum err_code rc = find_work(s, &entry, &stale, &e);
+		if (rc == ERR_OK)
+			work_on(s, &entry, stale, &next, &has_next);
+		else
+			on_trouble(s, rc, &entry, &e);
+	}
+	pthread_mutex_lock(&s->worker->lock);
+	s->worker->live_slots--;
+	pthread_cond_broadcast(&s->worker->changed);
+	pthread_mutex_unlock(&s->worker->lock);
+	return NULL;
+}

@@ -1,0 +1,97 @@
+#include "worker/worker.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "shared/base/clock.h"
+
+void worker_wait(struct worker *w, unsigned bits, int64_t ms, const atomic_bool *until)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t); /* the condition's clock: main.c */
+	t.tv_sec += ms / 1000;
+	t.tv_nsec += ms % 1000 * 1000000;
+	if (t.tv_nsec >= 1000000000) {
+		t.tv_sec++;
+		t.tv_nsec -= 1000000000;
+	}
+	pthread_mutex_lock(&w->lock);
+	while (!(w->wakes & bits) && !atomic_load(until))
+		if (pthread_cond_timedwait(&w->changed, &w->lock, &t) != 0)
+			break;
+	w->wakes &= ~bits;
+	pthread_mutex_unlock(&w->lock);
+}
+
+void worker_wake(struct worker *w, unsigned bits)
+{
+	pthread_mutex_lock(&w->lock);
+	w->wakes |= bits;
+	pthread_cond_broadcast(&w->changed);
+	pthread_mutex_unlock(&w->lock);
+}
+
+void slot_stop(struct slot *s, int64_t run, enum stop_reason reason)
+{
+	bool told = false;
+	pthread_mutex_lock(&s->lock);
+	if (s->running && s->lease.run == run) {
+		enum stop_reason now = atomic_load(&s->stop);
+		/* A job that is lost stays lost, whatever else comes. */
+		if (now == STOP_NONE || reason == STOP_LOST)
+			atomic_store(&s->stop, reason);
+		told = true;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (told)
+		worker_wake(s->worker, WAKE_CANCELLER);
+}
+
+void worker_stop_runs(struct worker *w, const char *job_id, int64_t run, enum stop_reason reason)
+{
+	for (size_t i = 0; i < w->n_slots; i++) {
+		struct slot *s = &w->slots[i];
+		pthread_mutex_lock(&s->lock);
+		bool match = s->running && (!job_id || (s->lease.run == run && strcmp(s->lease.job_id, job_id) == 0));
+		int64_t current = s->lease.run;
+		pthread_mutex_unlock(&s->lock);
+		if (match)
+			slot_stop(s, current, reason);
+	}
+}
+
+bool worker_take_redo(struct worker *w, struct work_queue *q, struct work_entry *out)
+{
+	pthread_mutex_lock(&w->lock);
+	bool any = q->n_redo > 0;
+	if (any) {
+		*out = q->redo[0];
+		memmove(q->redo, q->redo + 1, --q->n_redo * sizeof *q->redo);
+	}
+	pthread_mutex_unlock(&w->lock);
+	return any;
+}
+
+void worker_unblock(struct worker *w, struct redis *r, const struct work_queue *q, size_t most)
+{
+	for (size_t i = 0; i < w->n_slots && most > 0; i++) {
+		struct slot *s = &w->slots[i];
+		if (q && s->queue != q)
+			continue;
+		pthread_mutex_lock(&s->lock);
+		int64_t client = s->blocked_client;
+		pthread_mutex_unlock(&s->lock);
+		if (!client)
+			continue;
+		struct cmd c;
+		struct reply *reply = NULL;
+		cmd_init(&c);
+		work_ask_unblock(&c, client);
+		enum err_code rc = redis_call(r, &c, &reply, NULL);
+		cmd_fini(&c);
+		most -= reply_i64(reply, 0) == 1;
+		reply_free(reply);
+		if (rc == ERR_UNAVAILABLE)
+			return;
+	}
+}

@@ -1,0 +1,113 @@
+/* The worker's threads and what they share.
+ *
+ *   main      starts and stops all, waits for signals
+ *   slot      (one thread each) claims a job, runs it, settles it; the only threads that touch result rows
+ *   keeper    beats for the leases, finds dead workers' jobs, promotes jobs that are due, watches time limits
+ *   listener  hears of cancels and of reasons to wake up
+ *   canceller asks databases to stop what a slot runs, again and again until the slot says it has stopped
+ *   janitor   drops purged results, deals with the losses of a results server's crash
+ *
+ * Locks, in the order in which they may be taken: slot.cancelling, slot.lock, worker.lock. None is held during I/O but
+ * slot.cancelling, which is what it is for.
+ */
+#ifndef DB_WORKER_WORKER_H
+#define DB_WORKER_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "shared/config/config.h"
+#include "shared/db/driver.h"
+#include "shared/queue/work.h"
+#include "shared/tasks/tasks.h"
+
+/* Why a run is to stop. */
+enum stop_reason {
+	STOP_NONE,
+	STOP_LOST,    /* the job was deleted, or another worker has taken it over: nothing of it may show */
+	STOP_TIMEOUT, /* its time limit */
+	STOP_DRAIN,   /* the worker goes: the job goes back to its queue */
+};
+
+struct worker;
+
+struct work_queue {
+	const char *name;
+	int n_slots;
+	struct work_entry redo[64]; /* entries of dead workers that a slot should take over; guarded by worker.lock */
+	size_t n_redo;
+};
+
+struct slot {
+	struct worker *worker;
+	struct work_queue *queue;
+	char consumer[WORK_CONSUMER_MAX];
+	pthread_t thread;
+	struct redis *redis;     /* the slot's own, like the databases' connections */
+	struct source **sources; /* by the index of the configuration; made when first used */
+	struct sink **sinks;
+	bool recheck; /* a connection broke: we may own an entry that we never heard of */
+
+	pthread_mutex_t cancelling; /* held while somebody cancels; a run ends only when it is free */
+	pthread_mutex_t lock;       /* guards what follows */
+	bool running;
+	struct work_lease lease; /* entry, job id and run of what runs */
+	int64_t leased_ms;       /* when the lease was last confirmed (monotonic) */
+	int64_t deadline_ms;     /* of the run (monotonic); 0 = none */
+	struct source *source;   /* in use by the run, or NULL */
+	struct sink *sink;
+	int64_t blocked_client;         /* the connection's number while it waits for an entry, else 0 */
+	_Atomic(enum stop_reason) stop; /* written under lock, read anywhere */
+};
+
+enum wake {
+	WAKE_KEEPER = 1,
+	WAKE_JANITOR = 2,
+	WAKE_CANCELLER = 4,
+};
+
+struct worker {
+	const struct config *config;
+	struct task_holder *tasks;
+	char host[64];
+	char name[128];     /* as shown to people */
+	char instance[144]; /* unique: <name>-<pid> */
+	int64_t began_ms;
+	struct work_queue *queues;
+	size_t n_queues;
+	struct slot *slots;
+	size_t n_slots;
+
+	pthread_mutex_t lock; /* guards what follows, and the queues' redo lists */
+	pthread_cond_t changed;
+	unsigned wakes; /* enum wake bits: who is to look */
+	size_t live_slots;
+	atomic_bool draining; /* no new claims */
+	atomic_bool stopping; /* all threads but the slots end */
+	atomic_bool hurrying; /* do not wait for anybody any more */
+};
+
+/* Waits until one of `bits` is set (and clears them), ms are over, or `until` becomes true; any thread. */
+void worker_wait(struct worker *w, unsigned bits, int64_t ms, const atomic_bool *until);
+void worker_wake(struct worker *w, unsigned bits);
+
+/* Asks the run of that number to stop; does nothing when the slot runs something else. Any thread. */
+void slot_stop(struct slot *s, int64_t run, enum stop_reason reason);
+/* All slots that run the job (run 0: whatever run of any job). */
+void worker_stop_runs(struct worker *w, const char *job_id, int64_t run, enum stop_reason reason);
+
+/* Takes an entry off the queue's redo list. */
+bool worker_take_redo(struct worker *w, struct work_queue *q, struct work_entry *out);
+
+/* Thread functions; ctx is the struct slot or the struct worker. */
+void *slot_main(void *ctx);
+void *keeper_main(void *ctx);
+void *listener_main(void *ctx);
+void *canceller_main(void *ctx);
+void *janitor_main(void *ctx);
+
+/* Ends the blocking reads of slots that wait (all, or as many as most of one queue). r: the caller's connection. */
+void worker_unblock(struct worker *w, struct redis *r, const struct work_queue *q, size_t most);
+
+#endif

@@ -49,7 +49,7 @@ PROGRAMS := $(BIN)/dungbeetle-fcgi $(BIN)/dungbeetle-worker $(BIN)/dungbeetle-ex
 
 .PHONY: all programs deps venv unit integration test asan tsan lint format up down demo bench install clean
 all: deps
-	$(MAKE) programs
+	$(MAKE) -j2 programs
 programs: $(PROGRAMS)
 
 # Installs the packages of deploy/packages.txt that are missing; quick when none is.
@@ -91,6 +91,20 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(CORE_OBJ)
 
 unit: $(TESTS)
 	@set -e; for t in $(TESTS); do echo "== $$t"; $$t; done
+
+# Real servers, started by the tests themselves. PYTEST= further arguments, e.g. PYTEST="-k cancel -x".
+integration: programs venv
+	BIN_DIR='$(BIN)' .venv/bin/python -m pytest -q tests/integration $(PYTEST)
+
+test: deps
+	$(MAKE) -j2 FLAVOUR=$(FLAVOUR) programs $(TESTS) venv
+	$(MAKE) FLAVOUR=$(FLAVOUR) unit integration
+asan tsan:
+	$(MAKE) FLAVOUR=$@ test
+
+# The table of the README, between its markers <!-- config -->.
+config-table: $(BUILD)/tests/test_config_sample
+	@$< --print
 
 # The virtual environment of the integration tests; made again when tests/requirements.txt changes.
 venv: .venv/stamp

@@ -134,8 +134,17 @@ static void scan(struct keeper *k, struct work_queue *q)
 {
 	struct worker *w = k->w;
 	char entry[WORK_ENTRY_MAX];
-	work_ask_stale(&k->cmd, prefix(k), q->name, w->config->worker.lease_ms, 32);
-	struct reply *stale = call(k);
+	work_ask_make_group(&k->cmd, prefix(k), q->name); /* it may have vanished: FLUSHALL, a failover */
+	struct cmd pending;
+	struct cmd *const both[] = {&k->cmd, &pending};
+	struct reply *replies[2];
+	cmd_init(&pending);
+	work_ask_stale(&pending, prefix(k), q->name, w->config->worker.lease_ms, 32);
+	k->down = redis_pipeline(k->redis, both, 2, replies, NULL) != ERR_OK;
+	struct reply *stale = replies[1];
+	reply_free(replies[0]);
+	cmd_reset(&k->cmd);
+	cmd_fini(&pending);
 	for (size_t i = 0; i < reply_count(stale); i++) {
 		struct work_entry found;
 		if (work_read_stale(stale, i, entry) == 0 || !entry[0])

@@ -152,7 +152,7 @@ static bool drain(struct worker *w, const sigset_t *signals)
 	int64_t deadline = clock_mono_ms() + w->config->worker.drain_timeout_ms;
 	bool cancelled = false;
 	log_info("draining worker=%s timeout_ms=%lld", w->name, (long long)w->config->worker.drain_timeout_ms);
-	notify_state("STOPPING=1");
+	notify_service("STOPPING=1");
 	atomic_store(&w->draining, true);
 	worker_wake(w, 0);
 	while (!all_slots_ended(w)) {
@@ -180,7 +180,10 @@ static bool drain(struct worker *w, const sigset_t *signals)
 static void reload(struct worker *w)
 {
 	struct err e = ERR_INIT;
-	if (task_holder_reload(w->tasks, w->config, &e) != ERR_OK) {
+	notify_reloading();
+	enum err_code rc = task_holder_reload(w->tasks, w->config, &e);
+	notify_service("READY=1");
+	if (rc != ERR_OK) {
 		log_error("tasks not reloaded, the old ones stay error=\"%s\"", e.text);
 		return;
 	}
@@ -229,7 +232,7 @@ static int run(struct worker *w, const sigset_t *signals)
 			return 1;
 	log_info("worker started worker=%s instance=%s slots=%zu queues=%zu", w->name, w->instance, w->n_slots,
 	        w->n_queues);
-	notify_state("READY=1");
+	notify_service("READY=1");
 	for (int sig = 0; sig != SIGTERM && sig != SIGINT;) {
 		if (sigwait(signals, &sig) == 0 && sig == SIGHUP)
 			reload(w);

@@ -39,7 +39,7 @@ LEDGER_SQL = Path(__file__).with_name("ledger.sql")
 
 SOCKET_PATH_MAX = 107  # bytes, of a unix socket's path on Linux
 SOCKET_NAME_MAX = 28  # room for the longest name below a stack's directory: "pg-results/.s.PGSQL.65535"
-USERS = 10_000
+ENTRIES_OF_A_USER = 100  # of the generated ledger: 1,000,000 entries are those of 10,000 users
 POLL = 0.01  # seconds between two looks of wait_until
 
 T = TypeVar("T")
@@ -462,8 +462,9 @@ class PostgresServer:
         words = [word for key, value in variables.items() for word in ("-v", f"{key}={value}")]
         return _run([_postgres_program("psql"), "-AtqX", "-v", "ON_ERROR_STOP=1", *words, "-d", self.socket_url(db), "-f", file])
 
-    def load_ledger(self, db: str, entries: int, users: int = USERS) -> None:
+    def load_ledger(self, db: str, entries: int) -> None:
         """The generated ledger (ledger.sql), unless the database holds the same one already."""
+        users = max(1, entries // ENTRIES_OF_A_USER)
         wanted = f"{entries} {users}"
         sql = "SELECT obj_description(to_regclass('entries'))"
         if self.psql(db, sql) != wanted:
@@ -548,8 +549,9 @@ class Stack:
     """Redis, PostgreSQL with a source database `ledger` and a results database `reports`, nginx, FastCGI and workers.
 
     queues: slots by queue, of each worker. config: laid over the generated configuration (None removes a key).
-    fcgi, workers: how many. two_servers: results on a PostgreSQL of their own. load: entries of the ledger (None: 20,000;
-    0: no tables). redis, postgres, nginx: options of RedisServer, PostgresServer and Nginx. keep: processes stay when ours ends.
+    fcgi, workers: how many. two_servers: results on a PostgreSQL of their own. load: entries of the ledger, a hundred
+    for each user (None: 20,000; 0: no tables). redis, postgres, nginx: options of RedisServer, PostgresServer and Nginx.
+    keep: processes stay when ours ends.
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, bin_dir: str | os.PathLike[str] = "bin",

@@ -108,11 +108,28 @@ static void add_allow(unsigned allow, struct buf *out)
 	buf_addstr(out, "\r\n");
 }
 
+static void add_number(size_t v, struct buf *out)
+{
+	char digits[20];
+	size_t at = sizeof digits;
+	do
+		digits[--at] = (char)('0' + v % 10);
+	while (v /= 10);
+	buf_add(out, digits + at, sizeof digits - at);
+}
+
 void response_head(const struct response *res, const struct request *req, struct buf *out)
 {
 	buf_reset(out);
-	buf_addf(out, "Status: %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: no-store\r\n",
-	        res->status, reason(res->status), res->content_type, res->body.len);
+	buf_addstr(out, "Status: ");
+	add_number((size_t)res->status, out);
+	buf_addc(out, ' ');
+	buf_addstr(out, reason(res->status));
+	buf_addstr(out, "\r\nContent-Type: ");
+	buf_addstr(out, res->content_type);
+	buf_addstr(out, "\r\nContent-Length: ");
+	add_number(res->body.len, out);
+	buf_addstr(out, "\r\nCache-Control: no-store\r\n");
 	if (req->id[0]) {
 		buf_addstr(out, "X-Request-Id: ");
 		buf_addstr(out, req->id);

@@ -45,8 +45,8 @@ static bool purge(struct janitor *j, const char *id, const char *value)
 	if (!space || !parse_i64(value, (size_t)(space - value), 1, INT64_MAX, &run))
 		return true;
 	const struct cfg_results *cfg = config_results(c, space + 1);
-	if (!cfg)
-		return false; /* another worker's */
+	if (!cfg || j->away[cfg - c->results])
+		return false; /* another worker's, or to be done when it is back */
 	struct sink *sink = j->sinks[cfg - c->results];
 	if (sink->ops->purge(sink, id, run, &e) != ERR_OK) {
 		log_warn("purge waits job=%s results=%s error=\"%s\"", id, cfg->name, e.text);

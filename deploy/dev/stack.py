@@ -330,7 +330,8 @@ def _wait_for_stranger(pid: int, timeout: float) -> None:
 
 def _clean_environment() -> dict[str, str]:
     """Ours, without what would lead libpq or the programs to other servers."""
-    return {key: value for key, value in os.environ.items() if not re.match(r"PG[A-Z]+$|DUNGBEETLE_|LISTEN_(FDS|PID)|NOTIFY_SOCKET", key)}
+    strangers = re.compile(r"PG[A-Z]+$|DUNGBEETLE_|LISTEN_(FDS|PID)|NOTIFY_SOCKET")
+    return {key: value for key, value in os.environ.items() if not strangers.match(key)}
 
 
 def _run(argv: Sequence[str | os.PathLike[str]], *, user: str | None = None, text: str | None = None) -> str:
@@ -665,7 +666,8 @@ class Stack:
         argv = [self.bin_dir / binary, "--config", self.config_path, *args]
         return Program(name, argv, self.dir / f"{name}.log", env, keep=self.keep)
 
-    def worker(self, name: str, extra_args: Sequence[str] = (), *, env: Mapping[str, str] | None = None, start: bool = True) -> Program:
+    def worker(self, name: str, extra_args: Sequence[str] = (), *, env: Mapping[str, str] | None = None,
+               start: bool = True) -> Program:
         """One more worker; with start, it is also waited for and stopped by stop()."""
         program = self._program(name, "dungbeetle-worker", "--worker-name", name, *extra_args, env=env)
         if start:

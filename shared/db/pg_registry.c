@@ -256,14 +256,15 @@ static enum err_code expire_one(
 }
 
 /* One transaction: up to batch results whose ids come behind `after`, which moves on. *more: there may be others. */
-static enum err_code expire_batch(struct pg_sink *s, int batch, int64_t lock_timeout_ms, struct buf *after, bool *more,
-        struct expire_stats *stats, struct err *e)
+static enum err_code expire_batch(struct pg_sink *s, int batch, int64_t lock_timeout_ms, int64_t cutoff,
+        struct buf *after, bool *more, struct expire_stats *stats, struct err *e)
 {
 	buf_reset(&s->sql);
 	buf_addf(&s->sql,
 	        "BEGIN; SET LOCAL lock_timeout = %" PRId64
-	        "; SELECT job_id, table_name FROM dungbeetle_results WHERE expires_at < now() AND job_id > ",
-	        lock_timeout_ms);
+	        "; SELECT job_id, table_name FROM dungbeetle_results WHERE expires_at < to_timestamp(%" PRId64
+	        ") AND job_id > ",
+	        lock_timeout_ms, cutoff);
 	pg_sink_add_literal(s, buf_str(after));
 	buf_addf(&s->sql, " ORDER BY job_id LIMIT %d FOR UPDATE SKIP LOCKED", batch);
 	PGresult *res = NULL;
@@ -314,19 +315,19 @@ enum err_code pg_registry_expire(
 	struct pg_sink *s = pg_sink_self(base);
 	struct buf after;
 	bool more = true;
+	int64_t cutoff = 0; /* whole seconds of the server's clock: what expires while we work is the next turn's */
 	buf_init(&after, 4096);
 	enum err_code rc = pg_sink_connect(base, e);
+	if (rc == ERR_OK)
+		rc = scalar(s, "SELECT floor(extract(epoch FROM now()))::bigint", 0, &cutoff, e);
 	if (rc == ERR_OK && dry_run) {
 		rc = count_only(s, stats, e);
 		more = false;
 	}
 	while (rc == ERR_OK && more)
-		rc = expire_batch(s, batch, lock_timeout_ms, &after, &more, stats, e);
+		rc = expire_batch(s, batch, lock_timeout_ms, cutoff, &after, &more, stats, e);
 	if (rc == ERR_OK && !dry_run)
 		rc = drop_strays(s, stats, e);
-	/* What another copy of us holds locked at this moment, and what readers held: */
-	if (rc == ERR_OK && !dry_run)
-		rc = scalar(s, "SELECT count(*) FROM dungbeetle_results WHERE expires_at < now()", 0, &stats->left, e);
 	buf_fini(&after);
 	return rc;
 }

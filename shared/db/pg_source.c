@@ -373,42 +373,41 @@ static enum err_code next_row(struct pg_source *s, struct row *row, bool *done, 
 
 /* --- COPY (query) TO STDOUT --- */
 
-static enum err_code add_literal(struct pg_source *s, struct buf *b, const char *text, struct err *e)
-{
-	char *literal = PQescapeLiteral(s->conn.pg, text, strlen(text));
-	if (literal)
-		buf_addstr(b, literal);
-	PQfreemem(literal);
-	return literal && buf_ok(b) ? ERR_OK : err_nomem(e);
-}
-
 static void roll_back(struct pg_source *s)
 {
 	PQclear(PQexec(s->conn.pg, "ROLLBACK"));
 	s->mode = MODE_IDLE;
 }
 
-/* Begins the transaction and describes the columns under its locks. */
+/* Begins the transaction and describes the columns under its locks, in one round trip. */
 static enum err_code open_copy(struct pg_source *s, const struct query *q, const struct prepared *p,
         struct columns *out, bool *outdated, struct err *e)
 {
-	struct buf sql;
-	buf_init(&sql, 4096);
-	buf_addstr(&sql, "BEGIN; SELECT pg_catalog.set_config('application_name', ");
-	enum err_code rc = add_literal(s, &sql, q->tag, e);
-	buf_addf(&sql, ", false), pg_catalog.set_config('statement_timeout', '%lld', false)", (long long)q->timeout_ms);
+	char limit[24];
+	snprintf(limit, sizeof limit, "%lld", (long long)q->timeout_ms);
+	const char *set[] = {q->tag, limit};
+	PGconn *pg = s->conn.pg;
+	bool sent = PQenterPipelineMode(pg) && PQsendQueryParams(pg, "BEGIN", 0, NULL, NULL, NULL, NULL, 0) &&
+	        PQsendQueryPrepared(pg, SET_STATEMENT, 2, set, NULL, NULL, 0) && PQsendDescribePrepared(pg, p->name) &&
+	        PQpipelineSync(pg);
+	if (!sent)
+		return err_set(e, s->conn.lost, "connection lost: %s", PQerrorMessage(pg));
+	enum err_code rc = ERR_OK;
+	for (int i = 0; i < 3; i++) { /* each result is followed by a NULL */
+		PGresult *res = PQgetResult(pg);
+		ExecStatusType status = PQresultStatus(res);
+		bool ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+		if (!ok && rc == ERR_OK) {
+			rc = pg_conn_error(&s->conn, res, e);
+			*outdated = is_outdated(res);
+		}
+		PQclear(res);
+		PQclear(PQgetResult(pg));
+	}
+	enum err_code left = leave_pipeline(s, rc == ERR_OK ? e : NULL);
 	s->mode = MODE_COPY;
-	if (rc == ERR_OK)
-		rc = pg_exec(&s->conn, buf_str(&sql), NULL, e);
-	buf_fini(&sql);
-	if (rc != ERR_OK)
-		return rc;
-	PGresult *res = PQdescribePrepared(s->conn.pg, p->name);
-	bool ok = PQresultStatus(res) == PGRES_COMMAND_OK;
-	*outdated = !ok && is_outdated(res);
-	rc = ok ? columns_copy(out, &p->columns, e) : pg_conn_error(&s->conn, res, e);
-	PQclear(res);
-	return rc;
+	rc = rc == ERR_OK ? left : rc;
+	return rc == ERR_OK ? columns_copy(out, &p->columns, e) : rc;
 }
 
 /* *refused: COPY does not take this query, and the ordinary way is to be tried. */
@@ -422,7 +421,7 @@ static enum err_code begin_copy(struct pg_source *s, const struct query *q, stru
 	}
 	struct buf sql;
 	buf_init(&sql, 2 << 20);
-	buf_addf(&sql, "COPY (%s\n) TO STDOUT (FORMAT binary)", q->sql);
+	buf_addf(&sql, "COPY (%s\n) TO STDOUT (FORMAT binary); COMMIT", q->sql);
 	PGresult *res = buf_ok(&sql) ? PQexec(s->conn.pg, buf_str(&sql)) : NULL;
 	buf_fini(&sql);
 	if (PQresultStatus(res) == PGRES_COPY_OUT) {
@@ -448,12 +447,15 @@ static enum err_code end_copy(struct pg_source *s, struct err *e)
 		s->failed = true;
 		return rc;
 	}
-	while ((res = PQgetResult(s->conn.pg)))
+	while ((res = PQgetResult(s->conn.pg))) { /* of COMMIT */
+		if (PQresultStatus(res) != PGRES_COMMAND_OK)
+			rc = pg_conn_error(&s->conn, res, e);
 		PQclear(res);
-	if (said != s->rows)
-		return err_set(e, ERR_TRANSIENT, "the source counted %lld rows, %lld came", said, (long long)s->rows);
-	rc = pg_exec(&s->conn, "COMMIT", NULL, e);
-	s->mode = MODE_IDLE;
+	}
+	if (rc == ERR_OK && said != s->rows)
+		rc = err_set(e, ERR_TRANSIENT, "the source counted %lld rows, %lld came", said, (long long)s->rows);
+	if (rc == ERR_OK)
+		s->mode = MODE_IDLE;
 	return rc;
 }
 

@@ -407,7 +407,7 @@ static int by_id(const void *a, const void *b)
 
 static enum err_code refuse_duplicates(const struct job_batch *b, struct err *e)
 {
-	const struct job_spec **sorted = malloc(b->n * sizeof(struct job_spec *));
+	const struct job_spec **sorted = malloc((b->n + 1) * sizeof(struct job_spec *));
 	if (!sorted)
 		return err_nomem(e);
 	for (size_t i = 0; i < b->n; i++)

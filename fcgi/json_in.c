@@ -114,7 +114,7 @@ static enum err_code scan(const char *text, size_t len, struct err *e)
 			rc = scan_string(text, len, &i, e);
 		else if (c == '-' || (c >= '0' && c <= '9'))
 			rc = scan_number(text, len, &i, e);
-		else if (c == '\0' || c == 'N' || c == 'I') /* json-c stops at NUL and knows NaN and Infinity */
+		else if (strchr("NI'", c)) /* NUL too: json-c ends there, knows NaN and Infinity, takes 'name' */
 			rc = err_set(e, ERR_INVALID, "malformed JSON at byte %zu: unexpected character", i);
 		else
 			i++;

@@ -86,7 +86,7 @@ static bool decode(const char *from, const char *to, bool plus_is_space, struct 
 /* Cuts the path [from, to) into its decoded segments; a slash at its end counts for nothing. */
 static bool split_path(struct request *r, const char *from, const char *to)
 {
-	size_t starts[REQUEST_SEGMENTS_MAX];
+	size_t starts[REQUEST_SEGMENTS_MAX], n = 0;
 	if (to - from > 1 && to[-1] == '/')
 		to--;
 	r->n_segments = 0;
@@ -95,16 +95,17 @@ static bool split_path(struct request *r, const char *from, const char *to)
 		const char *end = memchr(begin, '/', (size_t)(to - begin));
 		if (!end)
 			end = to;
-		if (begin == to && r->n_segments == 0)
+		if (begin == to && n == 0)
 			break; /* "/" */
-		if (r->n_segments < REQUEST_SEGMENTS_MAX)
-			starts[r->n_segments] = r->path.len;
-		r->n_segments++;
+		if (n < REQUEST_SEGMENTS_MAX)
+			starts[n] = r->path.len;
+		n++;
 		if (!decode(begin, end, false, &r->path) || !buf_addc(&r->path, '\0'))
 			return false;
 		p = end;
 	}
-	for (size_t i = 0; i < r->n_segments && i < REQUEST_SEGMENTS_MAX; i++)
+	r->n_segments = n;
+	for (size_t i = 0; i < n && i < REQUEST_SEGMENTS_MAX; i++)
 		r->segments[i] = r->path.data + starts[i];
 	return true;
 }

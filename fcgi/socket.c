@@ -62,6 +62,7 @@ static int lock_directory(const char *path)
 {
 	char copy[sizeof((struct sockaddr_un *)0)->sun_path];
 	memcpy(copy, path, strlen(path) + 1);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before threads start; glibc's has no state */
 	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0)
 		flock(fd, LOCK_EX);

@@ -1,5 +1,6 @@
 /* dungbeetle-expire: run by cron or a timer. Drops the results whose time is over from every results database.
- * Exit status: 0 all done; 1 something is left (locked by readers, a server that cannot be reached); 2 bad configuration.
+ * Exit status: 0 all done; 1 something is left (locked by readers, a server that cannot be reached); 2 bad configuration (with --check also: a server that
+ * cannot be reached).
  * Safe beside running workers and beside another copy of itself: rows are taken with FOR UPDATE SKIP LOCKED. */
 #include <stdio.h>
 #include <unistd.h>
@@ -20,6 +21,17 @@ static int expire_one(const struct config *c, const struct cfg_results *cfg, boo
 	        rc == ERR_OK ? "" : " error=", rc == ERR_OK ? "" : e.text);
 	driver_sink(cfg->engine)->free(sink);
 	return rc != ERR_OK || stats.left > 0;
+}
+
+/* --check: can it be reached? */
+static int check_one(const struct cfg_results *cfg)
+{
+	struct err e = ERR_INIT;
+	struct sink *sink = driver_sink(cfg->engine)->make(cfg);
+	enum err_code rc = sink ? sink->ops->connect(sink, &e) : err_nomem(&e);
+	printf("results %s: %s\n", cfg->name, rc == ERR_OK ? "ok" : e.text);
+	driver_sink(cfg->engine)->free(sink);
+	return rc == ERR_OK ? 0 : 2;
 }
 
 static int complain(const struct err *e)
@@ -43,8 +55,9 @@ int main(int argc, char **argv)
 	else if (config_load(&flags, environ, &config, &e) != ERR_OK || driver_check(config, &e) != ERR_OK)
 		status = complain(&e);
 	else
-		for (size_t i = 0; !flags.check && i < config->n_results; i++)
-			status |= expire_one(config, &config->results[i], flags.dry_run);
+		for (size_t i = 0; i < config->n_results; i++)
+			status |= flags.check ? check_one(&config->results[i])
+			                      : expire_one(config, &config->results[i], flags.dry_run);
 	config_free(config);
 	config_flags_fini(&flags);
 	return status;

@@ -15,6 +15,7 @@
 struct janitor {
 	struct worker *w;
 	struct redis *redis;
+	size_t n;            /* results databases */
 	struct sink **sinks; /* by the index of the configuration */
 	bool *away;          /* said once that it cannot be reached */
 	struct cmd cmd;
@@ -88,7 +89,7 @@ static void lose(void *ctx, const char *job_id, int64_t run)
 	struct janitor *j = loss->j;
 	char text[256];
 	struct reply *reply;
-	snprintf(text, sizeof text, "the result was lost in a crash of the results database '%s'", loss->results);
+	snprintf(text, sizeof text, RESULT_LOST, loss->results);
 	work_ask_lose(&j->cmd, prefix(j), job_id, run, text);
 	if (call(j, &reply, NULL) != ERR_OK)
 		return;
@@ -161,11 +162,12 @@ static bool set_up(struct janitor *j)
 {
 	const struct config *c = j->w->config;
 	j->redis = redis_new(c);
-	j->sinks = calloc(c->n_results + 1, sizeof *j->sinks);
-	j->away = calloc(c->n_results + 1, sizeof *j->away);
+	j->n = c->n_results;
+	j->sinks = calloc(j->n + 1, sizeof *j->sinks);
+	j->away = calloc(j->n + 1, sizeof *j->away);
 	if (!j->redis || !j->sinks || !j->away)
 		return false;
-	for (size_t i = 0; i < c->n_results; i++) {
+	for (size_t i = 0; i < j->n; i++) {
 		j->sinks[i] = driver_sink(c->results[i].engine)->make(&c->results[i]);
 		if (!j->sinks[i])
 			return false;
@@ -176,19 +178,18 @@ static bool set_up(struct janitor *j)
 void *janitor_main(void *ctx)
 {
 	struct janitor j = {.w = ctx};
-	const struct config *c = j.w->config;
 	cmd_init(&j.cmd);
 	if (!set_up(&j)) {
 		log_error("janitor: out of memory");
 		abort(); /* at the start only: without it purges would never end */
 	}
 	while (!atomic_load(&j.w->stopping)) {
-		for (size_t i = 0; i < c->n_results && !atomic_load(&j.w->stopping); i++)
+		for (size_t i = 0; i < j.n && !atomic_load(&j.w->stopping); i++)
 			check_results(&j, i);
 		do_purges(&j);
 		worker_wait(j.w, WAKE_JANITOR, ROUND_MS, &j.w->stopping);
 	}
-	for (size_t i = 0; i < c->n_results; i++)
+	for (size_t i = 0; i < j.n; i++)
 		j.sinks[i]->ops->free(j.sinks[i]);
 	free(j.sinks);
 	free(j.away);

@@ -251,6 +251,8 @@ static int64_t turn(struct keeper *k)
 	if (now >= k->next_scan && !atomic_load(&w->draining)) {
 		for (size_t i = 0; i < w->n_queues; i++)
 			scan(k, &w->queues[i]);
+		if (!k->down && !atomic_exchange(&w->scanned, true))
+			worker_wake(w, 0);
 		k->next_scan = now + (lease / 15 < 1000 ? lease / 15 : 1000);
 	}
 	if (now >= k->next_sweep) {

@@ -15,7 +15,8 @@
 #include "worker/worker.h"
 
 #define SLOT_STACK (512u << 10)
-#define HURRY_MS 5000 /* how long a cancelled run may take to say so, before the process ends anyway */
+#define FIRST_SCAN_MS 2000 /* how long the slots wait at most for the keeper to have looked once */
+#define HURRY_MS 5000      /* how long a cancelled run may take to say so, before the process ends anyway */
 
 /* --- queues --- */
 
@@ -56,14 +57,17 @@ static bool make_queues(struct worker *w, const struct task_set *tasks)
 {
 	const struct config *c = w->config;
 	bool named = c->worker.n_queues != 1 || c->worker.queues[0].slots != 0;
+	w->n_queues = w->n_slots = 0;
 	w->queues = calloc(c->worker.n_queues + task_set_count(tasks) + 1, sizeof *w->queues);
 	if (!w->queues)
 		return false;
 	for (size_t i = 0; i < c->worker.n_queues; i++)
 		add_queue(w, tasks, c->worker.queues[i].name, c->worker.queues[i].slots);
-	for (size_t i = 0; !named && i < task_set_count(tasks); i++)
-		if (task_set_at(tasks, i)->queue)
-			add_queue(w, tasks, task_set_at(tasks, i)->queue, 0);
+	for (size_t i = 0; !named && i < task_set_count(tasks); i++) {
+		const char *queue = task_set_at(tasks, i)->queue;
+		if (queue)
+			add_queue(w, tasks, queue, 0);
+	}
 	return true;
 }
 
@@ -94,15 +98,16 @@ static bool make_slots(struct worker *w)
 	return w->slots != NULL;
 }
 
+/* What make_slots has made of them: all, or less when it failed. */
 static void free_slots(struct worker *w)
 {
 	const struct config *c = w->config;
-	for (size_t n = 0; n < w->n_slots; n++) {
+	for (size_t n = 0; w->slots && n < w->n_slots; n++) {
 		struct slot *s = &w->slots[n];
-		for (size_t i = 0; i < c->n_sources; i++)
+		for (size_t i = 0; s->sources && i < c->n_sources; i++)
 			if (s->sources[i])
 				s->sources[i]->ops->free(s->sources[i]);
-		for (size_t i = 0; i < c->n_results; i++)
+		for (size_t i = 0; s->sinks && i < c->n_results; i++)
 			if (s->sinks[i])
 				s->sinks[i]->ops->free(s->sinks[i]);
 		free(s->sources);
@@ -226,6 +231,7 @@ static int run(struct worker *w, const sigset_t *signals)
 	for (size_t i = 0; i < 4; i++)
 		if (!start_thread(&threads[i], helpers[i], w))
 			return 1;
+	worker_wait(w, 0, FIRST_SCAN_MS, &w->scanned);
 	w->live_slots = w->n_slots;
 	for (size_t i = 0; i < w->n_slots; i++)
 		if (!start_thread(&w->slots[i].thread, slot_main, &w->slots[i]))

@@ -97,6 +97,7 @@ static enum err_code set_up(struct run *r, struct task_set *set, struct err *e)
 
 static enum err_code connect_both(struct run *r, struct err *e)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): set_up has set it */
 	enum err_code rc = r->source->ops->connect(r->source, e);
 	if (rc != ERR_OK) {
 		err_prefix(e, "source '%s'", r->source_cfg->name);
@@ -220,7 +221,7 @@ static enum err_code execute(struct run *r, const char *table, struct err *e)
 		rc = err_set(e, ERR_PERMANENT, "the query returns no columns, so there is no result to keep");
 	if (rc != ERR_OK)
 		return rc;
-	columns_fix_names(&r->columns, r->sink->ops->name_max);
+	columns_fix_names(&r->columns, r->sink->ops->name_max, r->sink->ops->reserved_names);
 	rc = r->sink->ops->begin(r->sink, &spec, &r->columns, wire, e);
 	if (rc == ERR_OK)
 		rc = move_rows(r, e);

@@ -8,7 +8,8 @@ static int64_t backoff(int64_t base, int64_t max, int64_t attempt, uint32_t rand
 		delay *= 2;
 	if (delay > max)
 		delay = max;
-	return delay / 2 + (int64_t)((double)(delay - delay / 2) * ((double)random / 4294967296.0));
+	int64_t half = delay / 2;
+	return half + (int64_t)((double)(delay - half) * ((double)random / 4294967296.0));
 }
 
 void settle_decide(const struct config *c, const struct work_order *order, enum err_code rc, int64_t now_ms,

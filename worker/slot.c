@@ -1,4 +1,5 @@
 /* A slot: claim an entry, start a run of its job, run it, settle it, for ever. One thread each. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -10,6 +11,9 @@
 
 #define BLOCK_MS 5000 /* of one blocking read; the keeper ends it earlier when there is a reason */
 #define REDIS_PAUSE_MS 200
+#define GROUP_PAUSE_MS 20
+#define LOOK_PAUSE_MS 500 /* between two looks for a results server that has gone, after a run */
+#define LOOK_TRIES 60
 
 static const char *prefix(const struct slot *s)
 {
@@ -203,6 +207,47 @@ static void take_back(struct slot *s, const struct work_order *order, const stru
 		        (long long)order->run, e.text);
 }
 
+static void lose(struct slot *s, const struct work_order *order, const struct work_entry *entry)
+{
+	struct cmd c;
+	struct reply *reply = NULL;
+	struct err e = ERR_INIT;
+	char text[256];
+	snprintf(text, sizeof text, RESULT_LOST, order->results);
+	cmd_init(&c);
+	work_ask_lose(&c, prefix(s), entry->job_id, order->run, text);
+	enum err_code rc = redis_call(s->redis, &c, &reply, &e);
+	log_warn("result lost job=%s run=%lld error=\"%s\"", entry->job_id, (long long)order->run,
+	        rc == ERR_OK ? text : e.text);
+	reply_free(reply);
+	cmd_fini(&c);
+}
+
+/* A server that may forget its newest commits (durability) can have crashed, and a janitor can have looked for losses,
+ * after the publication and before Redis was told: then nobody but us knows of this result. Costs nothing as long as the
+ * connection stands. */
+static void look_after(struct slot *s, const struct work_order *order, const struct work_entry *entry)
+{
+	const struct cfg_results *cfg = config_results(s->worker->config, order->results);
+	struct sink *sink = cfg ? slot_sink(s, (size_t)(cfg - s->worker->config->results)) : NULL;
+	struct err e = ERR_INIT;
+	bool has = true;
+	if (!sink || cfg->durability == DURABILITY_FULL || sink->ops->alive(sink))
+		return;
+	enum err_code rc = sink->ops->connect(sink, &e);
+	for (int i = 0; rc == ERR_UNAVAILABLE && i < LOOK_TRIES && !draining(s); i++) {
+		worker_wait(s->worker, 0, LOOK_PAUSE_MS, &s->worker->draining);
+		rc = sink->ops->connect(sink, &e);
+	}
+	if (rc == ERR_OK)
+		rc = sink->ops->has_result(sink, entry->job_id, order->run, &has, &e);
+	if (rc != ERR_OK)
+		log_warn("cannot see whether a result was lost job=%s run=%lld error=\"%s\"", entry->job_id,
+		        (long long)order->run, e.text);
+	else if (!has)
+		lose(s, order, entry);
+}
+
 static void set_running(struct slot *s, const struct work_entry *entry, int64_t run, int64_t leased_ms)
 {
 	pthread_mutex_lock(&s->lock);
@@ -265,6 +310,8 @@ static void work_on(
 			take_back(s, &order, entry);
 	} else {
 		log_end(s, entry, &order, &result, &e, took);
+		if (told == ERR_OK && rc == ERR_OK)
+			look_after(s, &order, entry);
 	}
 	reply_free(reply);
 }
@@ -272,8 +319,12 @@ static void work_on(
 /* What find_work could not do: says so once in a while and waits for better times. */
 static void on_trouble(struct slot *s, enum err_code rc, const struct work_entry *entry, const struct err *e)
 {
-	if (rc == ERR_NOT_FOUND || rc == ERR_LOST)
-		return; /* ERR_LOST: greet makes the group again */
+	if (rc == ERR_NOT_FOUND)
+		return;
+	if (rc == ERR_LOST) { /* greet makes the group again, unless Redis is full */
+		worker_wait(s->worker, 0, GROUP_PAUSE_MS, &s->worker->draining);
+		return;
+	}
 	if (rc == ERR_INVALID) {
 		drop_entry(s, entry->entry);
 		return;

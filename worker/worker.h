@@ -83,6 +83,7 @@ struct worker {
 	pthread_cond_t changed;
 	unsigned wakes; /* enum wake bits: who is to look */
 	size_t live_slots;
+	atomic_bool scanned;  /* the keeper has looked once for what others have left: it comes before what is new */
 	atomic_bool draining; /* no new claims */
 	atomic_bool stopping; /* all threads but the slots end */
 	atomic_bool hurrying; /* do not wait for anybody any more */
@@ -91,6 +92,9 @@ struct worker {
 /* Waits until one of `bits` is set (and clears them), ms are over, or `until` becomes true; any thread. */
 void worker_wait(struct worker *w, unsigned bits, int64_t ms, const atomic_bool *until);
 void worker_wake(struct worker *w, unsigned bits);
+
+/* With the name of the results database: the error of a job that was SUCCESS. */
+#define RESULT_LOST "the result was lost in a crash of the results database '%s'"
 
 /* Asks the run of that number to stop; does nothing when the slot runs something else. Any thread. */
 void slot_stop(struct slot *s, int64_t run, enum stop_reason reason);

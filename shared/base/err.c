@@ -50,11 +50,6 @@ enum err_code err_prefix(struct err *e, const char *fmt, ...)
 	return e->code;
 }
 
-enum err_code err_nomem(struct err *e)
-{
-	return err_set(e, ERR_NOMEM, "out of memory");
-}
-
 const char *err_errno(int errnum, char *out, unsigned long size)
 {
 	/* the GNU form, which may return a text of its own and leave out alone */

@@ -42,8 +42,12 @@ enum err_code err_vset(struct err *e, enum err_code code, const char *fmt, va_li
 /* Puts "prefix: " before the text that e holds already; keeps and returns its code. */
 enum err_code err_prefix(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* ERR_NOMEM with its standing text. */
-enum err_code err_nomem(struct err *e);
+/* ERR_NOMEM with its standing text. Inline, so that static analysis sees which code comes back. */
+static inline enum err_code err_nomem(struct err *e)
+{
+	err_set(e, ERR_NOMEM, "out of memory");
+	return ERR_NOMEM;
+}
 
 /* The text of an errno value, written into out (at least 64 bytes); thread-safe; returns out. */
 const char *err_errno(int errnum, char *out, unsigned long size);

@@ -207,6 +207,7 @@ enum err_code config_flags_parse(
 	enum err_code rc = ERR_OK;
 	optind = 0; /* forget an earlier argv */
 	opterr = 0;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): main's, before threads start */
 	for (int id; !rc && (id = getopt_long(argc, argv, "+:", options, NULL)) != -1;)
 		rc = id >= FLAG_CONFIG ? take_flag((enum flag_id)id, optarg, out, e)
 		                       : refuse((char)id, argv[optind - 1], e);

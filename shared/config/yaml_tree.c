@@ -300,7 +300,7 @@ static enum err_code read_node(struct reader *r, const yaml_event_t *event, int 
 		return rc;
 	}
 	*out = node;
-	return ERR_OK;
+	return ERR_OK; /* NOLINT(clang-analyzer-unix.Malloc): thinks that a document may have two roots */
 }
 
 /* stream start, [document start, the root, document end], stream end */

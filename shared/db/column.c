@@ -51,15 +51,18 @@ void column_set_name(struct column *c, const char *name)
 	c->name[len] = '\0';
 }
 
-static bool taken(const struct columns *c, size_t upto, const char *name)
+static bool taken(const struct columns *c, size_t upto, const char *name, const char *const *reserved)
 {
+	for (; reserved && *reserved; reserved++)
+		if (strcmp(*reserved, name) == 0)
+			return true;
 	for (size_t i = 0; i < upto; i++)
 		if (strcmp(c->list[i].name, name) == 0)
 			return true;
 	return false;
 }
 
-void columns_fix_names(struct columns *c, size_t max)
+void columns_fix_names(struct columns *c, size_t max, const char *const *reserved)
 {
 	if (max > COLUMN_NAME_MAX)
 		max = COLUMN_NAME_MAX;
@@ -70,7 +73,7 @@ void columns_fix_names(struct columns *c, size_t max)
 		name[cut(name, max)] = '\0';
 		char wished[COLUMN_NAME_MAX + 1];
 		memcpy(wished, name, sizeof wished);
-		for (size_t k = 2; taken(c, i, name); k++) {
+		for (size_t k = 2; taken(c, i, name, reserved); k++) {
 			char suffix[24];
 			size_t n = (size_t)snprintf(suffix, sizeof suffix, "_%zu", k);
 			size_t keep = cut(wished, max - n);

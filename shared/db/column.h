@@ -33,7 +33,7 @@ void columns_fini(struct columns *c);
 void column_set_name(struct column *c, const char *name);
 
 /* Makes every name non-empty, at most max bytes and unique: an empty one becomes column_<number>, the second "x" becomes
- * x_2, and so on. */
-void columns_fix_names(struct columns *c, size_t max);
+ * x_2, and so on; so does one of the reserved names (ended by NULL; or NULL: there are none). */
+void columns_fix_names(struct columns *c, size_t max, const char *const *reserved);
 
 #endif

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "shared/base/parse.h"
+
 void pg_conn_init(struct pg_conn *c, enum err_code lost)
 {
 	*c = (struct pg_conn){.lost = lost};
@@ -92,6 +94,12 @@ bool pg_is_state(const PGresult *res, const char *sqlstate)
 {
 	const char *state = res ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
 	return state && strcmp(state, sqlstate) == 0;
+}
+
+int64_t pg_i64(const char *text)
+{
+	int64_t v;
+	return parse_i64(text, strlen(text), INT64_MIN, INT64_MAX, &v) ? v : -1;
 }
 
 static bool in_class(const char *state, const char *class)

@@ -35,6 +35,8 @@ bool pg_conn_alive(struct pg_conn *c);
  * serialization, lock timeout, time limit, lack of resources → ERR_TRANSIENT; the rest → ERR_PERMANENT. */
 enum err_code pg_conn_error(struct pg_conn *c, const PGresult *res, struct err *e);
 bool pg_is_state(const PGresult *res, const char *sqlstate);
+/* A number as the server writes it; -1 when it is none (the empty command tag of PQcmdTuples). */
+int64_t pg_i64(const char *text);
 
 /* Runs sql (one or more statements, simple protocol) to its end; *res, if not NULL, is the last result, owned by the
  * caller. */

@@ -29,7 +29,7 @@ static enum err_code scalar(struct pg_sink *s, const char *sql, int64_t fallback
 	PGresult *res = NULL;
 	enum err_code rc = pg_exec(&s->conn, sql, &res, e);
 	if (rc == ERR_OK)
-		*out = PQntuples(res) ? atoll(PQgetvalue(res, 0, 0)) : fallback;
+		*out = PQntuples(res) ? pg_i64(PQgetvalue(res, 0, 0)) : fallback;
 	PQclear(res);
 	return rc;
 }
@@ -173,7 +173,7 @@ static enum err_code drop_emptied(struct pg_sink *s, lost_fn lost, void *ctx, st
 		buf_addf(&s->sql, " AND run = %s; COMMIT", run);
 		rc = pg_sink_run(s, NULL, e);
 		if (rc == ERR_OK)
-			lost(ctx, job_id, atoll(run));
+			lost(ctx, job_id, pg_i64(run));
 	}
 	PQclear(res);
 	return rc;

@@ -34,7 +34,7 @@ static struct sink *make(const struct cfg_results *cfg)
 	s->base.ops = &pg_sink_ops;
 	s->cfg = cfg;
 	pg_conn_init(&s->conn, ERR_UNAVAILABLE);
-	buf_init(&s->buf, 2 * CHUNK_BYTES);
+	buf_init(&s->buf, (size_t)2 * CHUNK_BYTES);
 	buf_init(&s->sql, 4u << 20);
 	return &s->base;
 }
@@ -43,6 +43,7 @@ static void forget_templates(struct pg_sink *s)
 {
 	struct pg_template *t, *next;
 	HASH_ITER (hh, s->templates, t, next) {
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): cannot follow uthash, which frees its table with the last element */
 		HASH_DEL(s->templates, t);
 		free(t);
 	}
@@ -135,9 +136,10 @@ static void add_columns(struct pg_sink *s)
 	buf_addc(&s->sql, ')');
 }
 
+/* FREEZE: a transaction whose snapshot is older than the swap finds the new table by its name, and must not find it empty. */
 static void add_copy(struct pg_sink *s)
 {
-	buf_addstr(&s->sql, s->wire == WIRE_PG_BINARY ? " FROM STDIN (FORMAT binary)" : " FROM STDIN");
+	buf_addstr(&s->sql, s->wire == WIRE_PG_BINARY ? " FROM STDIN (FORMAT binary, FREEZE)" : " FROM STDIN (FREEZE)");
 }
 
 /* --- sending COPY data --- */
@@ -454,7 +456,7 @@ static enum err_code end_stream(struct pg_sink *s, struct err *e)
 		return rc;
 	res = PQgetResult(s->conn.pg);
 	bool ok = PQresultStatus(res) == PGRES_COMMAND_OK;
-	int64_t took = ok ? atoll(PQcmdTuples(res)) : -1;
+	int64_t took = ok ? pg_i64(PQcmdTuples(res)) : -1;
 	if (!ok)
 		rc = pg_conn_error(&s->conn, res, e);
 	PQclear(res);
@@ -468,7 +470,9 @@ static enum err_code end_stream(struct pg_sink *s, struct err *e)
 	return rc;
 }
 
-/* One attempt to put the staging table in the place of the final one. *locked: somebody reads the old one. */
+/* One attempt to put the staging table in the place of the final one. *locked: somebody reads the old one. COMMIT goes in
+ * the same string: a client that stops in between (SIGSTOP, a frozen machine) would keep its locks, and with them every
+ * reader and the run that takes its place waiting. The guard makes a string of an older run fail: 1 / 0. */
 static enum err_code swap(struct pg_sink *s, bool *locked, struct err *e)
 {
 	buf_reset(&s->sql);
@@ -479,13 +483,14 @@ static enum err_code swap(struct pg_sink *s, bool *locked, struct err *e)
 	add_staging(s);
 	buf_addstr(&s->sql, " RENAME TO ");
 	pg_sink_add_name(s, s->spec.table);
-	buf_addstr(&s->sql, "; ");
+	buf_addstr(&s->sql, "; WITH mine AS (");
 	pg_registry_add_insert(s, s->cfg->durability != DURABILITY_FULL, true);
+	buf_addstr(&s->sql, ") SELECT 1 / count(*) FROM mine; COMMIT");
 	if (!buf_ok(&s->sql))
 		return err_nomem(e);
 	PGresult *res = PQexec(s->conn.pg, buf_str(&s->sql));
-	enum err_code rc = PQresultStatus(res) == PGRES_TUPLES_OK ? ERR_OK : pg_conn_error(&s->conn, res, e);
-	if (rc == ERR_OK && PQntuples(res) == 0)
+	enum err_code rc = PQresultStatus(res) == PGRES_COMMAND_OK ? ERR_OK : pg_conn_error(&s->conn, res, e);
+	if (pg_is_state(res, "22012"))
 		rc = err_set(e, ERR_LOST, "a newer run has published");
 	*locked = pg_is_state(res, "55P03");
 	PQclear(res);
@@ -506,8 +511,6 @@ static enum err_code publish_stream(struct pg_sink *s, struct err *e)
 		rc = again ? pg_exec(&s->conn, "ROLLBACK TO swap", NULL, e)
 		           : err_set(e, ERR_UNAVAILABLE, "the old result table is locked by its readers");
 	}
-	if (rc == ERR_OK)
-		rc = pg_exec(&s->conn, "COMMIT", NULL, e);
 	return rc;
 }
 
@@ -560,12 +563,22 @@ static void do_cancel(struct sink *base)
 	pg_conn_cancel(&s->conn);
 }
 
+static bool alive(struct sink *base)
+{
+	return pg_conn_alive(&pg_sink_self(base)->conn);
+}
+
+/* The system columns that every table has. */
+static const char *const reserved_names[] = {"tableoid", "ctid", "xmin", "cmin", "xmax", "cmax", NULL};
+
 const struct sink_ops pg_sink_ops = {
         .wires = WIRE_TEXT | WIRE_PG_BINARY,
         .name_max = 63,
+        .reserved_names = reserved_names,
         .make = make,
         .free = destroy,
         .connect = pg_sink_connect,
+        .alive = alive,
         .begin = begin,
         .row = add_row,
         .publish = publish,

@@ -67,6 +67,7 @@ static struct source *make(const struct cfg_source *cfg)
 
 static void forget(struct pg_source *s, struct prepared *p)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): cannot follow uthash, which frees its table with the last element */
 	HASH_DEL(s->cache, p);
 	columns_fini(&p->columns);
 	free(p->key);
@@ -440,7 +441,7 @@ static enum err_code end_copy(struct pg_source *s, struct err *e)
 {
 	PGresult *res = PQgetResult(s->conn.pg);
 	bool ok = PQresultStatus(res) == PGRES_COMMAND_OK;
-	long long said = ok ? atoll(PQcmdTuples(res)) : 0;
+	int64_t said = ok ? pg_i64(PQcmdTuples(res)) : 0;
 	enum err_code rc = ok ? ERR_OK : pg_conn_error(&s->conn, res, e);
 	PQclear(res);
 	if (rc != ERR_OK) {
@@ -453,7 +454,7 @@ static enum err_code end_copy(struct pg_source *s, struct err *e)
 		PQclear(res);
 	}
 	if (rc == ERR_OK && said != s->rows)
-		rc = err_set(e, ERR_TRANSIENT, "the source counted %lld rows, %lld came", said, (long long)s->rows);
+		rc = err_set(e, ERR_TRANSIENT, "the source counted %lld rows, %lld came", (long long)said, (long long)s->rows);
 	if (rc == ERR_OK)
 		s->mode = MODE_IDLE;
 	return rc;

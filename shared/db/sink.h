@@ -32,11 +32,13 @@ struct expire_stats {
 struct sink;
 
 struct sink_ops {
-	unsigned wires;  /* those it takes */
-	size_t name_max; /* bytes of an identifier */
+	unsigned wires;                    /* those it takes */
+	size_t name_max;                   /* bytes of an identifier */
+	const char *const *reserved_names; /* that no column can have; ended by NULL */
 	struct sink *(*make)(const struct cfg_results *cfg);
 	void (*free)(struct sink *s);
 	enum err_code (*connect)(struct sink *s, struct err *e);
+	bool (*alive)(struct sink *s); /* is it connected, as far as can be seen without a round trip? */
 	/* Columns are borrowed until publish or abort; their names are fixed (columns_fix_names). */
 	enum err_code (*begin)(struct sink *s, const struct result_spec *spec, const struct columns *columns,
 	        enum wire wire, struct err *e);

@@ -45,7 +45,7 @@ static void add_job(struct cmd *c, const struct job_spec *j, const char *group_i
 	cmd_addstr(c, j->error ? j->error : "");
 	cmd_addstr(c, j->task);
 	cmd_addstr(c, j->queue);
-	cmd_addi64(c, 2 * (6 + db + timeout + eta + group));
+	cmd_addi64(c, (int64_t)2 * (6 + db + timeout + eta + group));
 	add_field(c, "task", j->task);
 	add_field(c, "args", j->args);
 	add_field(c, "queue", j->queue);
@@ -143,7 +143,7 @@ enum err_code queue_read_job(const struct reply *r, struct job_info *out, struct
 	        &out->eta_ms, &out->queued_ms, &out->started_ms, &out->finished_ms};
 	for (size_t i = 0; i < 10; i++)
 		*numbers[i] = reply_i64(reply_at(r, 9 + i), 0);
-	out->expires_ms = out->state == JOB_SUCCESS ? out->finished_ms + reply_i64(reply_at(r, 18), 0) : 0;
+	out->expires_ms = out->state == JOB_SUCCESS ? out->finished_ms + reply_i64(reply_at(r, 19), 0) : 0;
 	return ERR_OK;
 }
 

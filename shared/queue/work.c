@@ -18,7 +18,9 @@ void work_ask_make_group(struct cmd *c, const char *prefix, const char *queue)
 
 enum err_code work_read_group_made(const struct reply *r, struct err *e)
 {
-	if (reply_type(r) == REPLY_ERROR && strncmp(reply_text(r, NULL), "BUSYGROUP", 9) == 0)
+	/* OOM: a full Redis refuses before it looks whether the group is there; if it is not, the claim will say so. */
+	const char *text = reply_type(r) == REPLY_ERROR ? reply_text(r, NULL) : "";
+	if (strncmp(text, "BUSYGROUP", 9) == 0 || strncmp(text, "OOM", 3) == 0)
 		return ERR_OK;
 	return reply_error(r, e);
 }

@@ -28,7 +28,7 @@ struct work_entry {
 	char group[QUEUE_NAME_MAX + 1]; /* "" = none */
 };
 
-/* Makes the queue's stream and group; a reply of BUSYGROUP is as good as OK (work_read_group_made). */
+/* Makes the queue's stream and group; a reply of BUSYGROUP or OOM is as good as OK (work_read_group_made). */
 void work_ask_make_group(struct cmd *c, const char *prefix, const char *queue);
 enum err_code MUST_CHECK work_read_group_made(const struct reply *r, struct err *e);
 

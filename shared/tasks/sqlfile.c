@@ -76,7 +76,7 @@ static size_t utf8_char(const unsigned char *p, size_t left)
 
 static enum err_code check_text(struct parser *p, const char *text, size_t len)
 {
-	if (len > SQLFILE_MAX_BYTES)
+	if (len > (size_t)SQLFILE_MAX_BYTES)
 		return err_set(p->e, ERR_INVALID, "%s: is larger than %d bytes", p->file, SQLFILE_MAX_BYTES);
 	int line = 1;
 	for (size_t i = 0; i < len;) {

@@ -1,5 +1,6 @@
 #include "shared/tasks/task_build.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -32,8 +33,7 @@ static const char *shown(const char *value, char out[SHOWN_SIZE])
 	len = SHOWN_SIZE - 4;
 	while (len > 0 && ((unsigned char)value[len] & 0xc0) == 0x80)
 		len--;
-	memcpy(out, value, len);
-	memcpy(out + len, "...", 4);
+	snprintf(out, SHOWN_SIZE, "%.*s...", (int)len, value);
 	return out;
 }
 
@@ -224,8 +224,7 @@ static bool parse_seconds(const char *value, int64_t *ms)
 	size_t len = strlen(value);
 	char with_unit[24];
 	if (len + 2 <= sizeof with_unit && strspn(value, "0123456789") == len) {
-		memcpy(with_unit, value, len);
-		memcpy(with_unit + len, "s", 2);
+		snprintf(with_unit, sizeof with_unit, "%ss", value);
 		return parse_duration_ms(with_unit, len + 1, ms);
 	}
 	return parse_duration_ms(value, len, ms);

@@ -55,7 +55,7 @@ INSERT INTO test_types VALUES (
 	repeat('9', 1000)::numeric + ('0.' || repeat('7', 1000))::numeric, 9999999999, 99999999999999.9999, '99999999.999999999999999999999999999999',
 	99900, 0.00099, '92233720368547758.07',
 	E'tab\t newline\n return\r backslash\\ \\. \\N quote'' "', E'\x01\x7f', 'ÄÖÜ€日本語😀ab', repeat('long ', 2000), 'trailing  ', 'x', 'padded',
-	'Z', repeat('n', 63), decode(string_agg(lpad(to_hex(i), 2, '0'), ''), 'hex'),
+	'Z', repeat('n', 63), (SELECT decode(string_agg(lpad(to_hex(i), 2, '0'), '' ORDER BY i), 'hex') FROM generate_series(0, 255) AS i),
 	'5874897-12-31', '24:00:00', '23:59:59.99', '24:00:00-15:59', '23:59:59.9999-15:59',
 	'294276-12-31 23:59:59.999999', '294276-12-31 23:59:59', '294276-12-31 23:59:59.999999+00', '294276-12-31 23:59:59.999+00',
 	'178000000 years 11 mons 2147483647 days 2147483647 hours 59 minutes 59.999999 seconds', '1 day 00:00:01.123',
@@ -89,4 +89,25 @@ INSERT INTO test_types VALUES (
 	'{[1,2)}', '{[1,1]}', '{(,)}',
 	'{NULL}', '{{{1}}}', '{9223372036854775807}', ARRAY[E'\t\n\\'], '{NULL}', '{NULL}',
 	'{infinity}', '{NULL}', '{NULL}', '{NULL}', '{1e-307}', '{NULL}', '{NULL}', '{NULL}'
-) ;
+);
+
+-- All of a row NULL.
+INSERT INTO test_types DEFAULT VALUES;
+
+-- What a results server may not have, or not in the same form: it becomes TEXT.
+CREATE TABLE test_foreign_types (
+	row_id integer, mood test_mood, moods test_mood[], pair test_pair, pairs test_pair[], class regclass, lsn pg_lsn, item tid,
+	snapshot pg_snapshot, positives test_positive[], anything test_types
+);
+INSERT INTO test_foreign_types VALUES
+	(1, 'sad', '{sad,NULL,happy}', '(1,"a, ""b"" \\")', ARRAY['(1,x)'::test_pair, NULL, '(,)'], 'pg_class', 'FFFFFFFF/0', '(4294967295,65535)',
+	 '10:20:10,14,15', '{1.5,2.125}', (SELECT t FROM test_types t WHERE row_id = 2)),
+	(2, 'happy', '{}', '(,)', '{}', 'test_types', '0/0', '(0,0)', '1:1:', '{}', NULL),
+	(3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+
+-- Domains come as the type below them.
+CREATE TABLE test_domains (row_id integer, positive test_positive, code test_code);
+INSERT INTO test_domains VALUES (1, 123456789.125, 'abcdefgh'), (2, NULL, '');
+
+-- Tests lock it to make a query wait.
+CREATE TABLE test_gate ();

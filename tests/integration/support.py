@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "deploy" / "dev"))
 
-from stack import PostgresServer, Program, Stack, StackError, deep_merge, free_port, wait_until  # noqa: E402, F401  (for the tests)
+from stack import PostgresServer, Program, Stack, StackError, deep_merge, free_port, to_yaml, wait_until  # noqa: E402, F401  (for the tests)
 
 BIN_DIR = os.environ.get("BIN_DIR", "bin")  # the flavour: bin, build/asan/bin or build/tsan/bin
 SANITIZED = "asan" in BIN_DIR or "tsan" in BIN_DIR
@@ -118,7 +118,13 @@ class LiveStack(Stack):
     def _databases(self) -> dict[str, Any]:
         more: dict[str, dict[str, Any]] = {"reports": {}, "relaxed": {"durability": "relaxed"}, "unlogged": {"unlogged": True}}
         return {
-            "sources": {name: {"type": "postgres", "dsn": self.pg_source.url("ledger")} for name in ("ledger", "mirror")},
+            "sources": {
+                **{name: {"type": "postgres", "dsn": self.pg_source.url("ledger")} for name in ("ledger", "mirror")},
+                # A server whose administrator likes other forms of text.
+                "odd": {"type": "postgres", "dsn": self.pg_source.url("ledger") + "?options=-c%20intervalstyle%3Dsql_standard"
+                        "%20-c%20datestyle%3DGerman%20-c%20bytea_output%3Descape%20-c%20extra_float_digits%3D-5%20-c%20timezone%3DAsia/Kolkata"
+                        "%20-c%20xmloption%3Ddocument%20-c%20standard_conforming_strings%3Doff"},
+            },
             "results": {name: {"type": "postgres", "dsn": self.pg_results.url(self._dbs[name]), **keys}
                         for name, keys in more.items()},
         }
@@ -235,9 +241,10 @@ class LiveStack(Stack):
             f"results_{job_id}", db=db)
 
     def tables(self, db: str = "reports") -> set[str]:
-        """All tables of the results database but the registry."""
+        """All tables of the results database but those that are DungBeetle's own."""
         return {name for (name,) in self.query(
-            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace", db=db)} - {"dungbeetle_results"}
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+            " AND relname !~ '^dungbeetle_(results|recovered|marker|template_.*)$'", db=db)}
 
     def has_table(self, job_id: str, db: str = "reports") -> bool:
         return f"results_{job_id}" in self.tables(db)
@@ -270,10 +277,6 @@ class LiveStack(Stack):
 
 def table_name(job_id: str) -> sql.Identifier:
     return sql.Identifier(f"results_{job_id}")
-
-
-def psycopg_text(connection: psycopg.Connection[Any], statement: Any) -> list[tuple[Any, ...]]:
-    return connection.execute(statement).fetchall()
 
 
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)")
@@ -353,7 +356,3 @@ def left_running(directory: Path) -> list[str]:
         if str(directory) in words:
             found.append(f"{entry.name}: {words}")
     return found
-
-
-def each(answer: Mapping[str, Any], *names: str) -> Iterator[Any]:
-    return (answer[name] for name in names)

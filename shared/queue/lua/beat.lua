@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- A worker's sign of life: renews the lease of each of its runs and says which runs are no longer its own.
 -- XCLAIM alone would steal an entry back that another worker has taken over: the owner is looked at first.
 -- KEYS: workers, then for each run: stream, job

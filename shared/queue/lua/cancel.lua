@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Cancels (and with purge forgets finished) jobs: all or none.
 -- A pending job's stream entry stays until a slot meets it (start.lua): XDEL of an entry that is not delivered yet would
 -- make the group's lag unknown in XINFO.

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Ends a run, if it is the current one.
 -- KEYS: stream, job, waiting, scheduled, stats, group, group jobs, group wait
 -- ARGV: entry, job id, run, outcome, error, rows, table, delay (ms), state ttl (ms), group id ('' = none), wake channel,

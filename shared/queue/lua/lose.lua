@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- The result of a run has vanished in a crash of its results database: its job says so.
 -- KEYS: job, stats    ARGV: run, error
 local j = redis.call('HMGET', KEYS[1], 'run', 'state', 'task')

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Moves a job that is due from `scheduled` to its queue's stream, or, when its group is full, to the group's wait list.
 -- KEYS: scheduled, job, stream, group, group wait
 -- ARGV: job id, queue, group id ('' = none)

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Begins a run of the job whose stream entry a slot has just claimed, or (stale >= 0) takes over an entry whose owner is
 -- dead: one that has shown no sign of life for `stale` ms, or that was given back.
 -- KEYS: stream, job, waiting, runs, stats, group
@@ -37,6 +37,10 @@ if reclaimed and not given_back and j[2] == 'STARTED' then
 end
 local time = call('TIME')
 local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+if call('EXISTS', KEYS[4]) == 0 then
+	-- A new Redis, or an emptied one: the results databases may hold runs of before, and a run number never goes back.
+	call('SET', KEYS[4], string.format('%.0f', ms * 1000))
+end
 local run = string.format('%.0f', call('INCR', KEYS[4]))
 call('HSET', KEYS[2], 'state', 'STARTED', 'run', run, 'worker', ARGV[4], 'started_at', string.format('%.0f', ms))
 if not given_back then

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Removes consumers that own nothing: those of one instance that says good-bye, or all that have been idle for long.
 -- (XGROUP DELCONSUMER would lose what a consumer has pending: hence the look and the deed in one script.)
 -- KEYS: workers, stream    ARGV: instance ('' = any), least idle time (ms), remove the instance itself too (0/1)

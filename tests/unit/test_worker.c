@@ -1,0 +1,268 @@
+/* What the worker's threads share: redo lists, stops, waits. No server, no database. */
+#include "worker/worker.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "shared/base/clock.h"
+
+#define SLOTS 3
+
+static struct worker w;
+static struct slot slots[SLOTS];
+static struct work_queue queues[2];
+
+static int setup(void **state)
+{
+	(void)state;
+	pthread_condattr_t attr;
+	memset(&w, 0, sizeof w);
+	memset(slots, 0, sizeof slots);
+	memset(queues, 0, sizeof queues);
+	pthread_mutex_init(&w.lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* as main.c does */
+	pthread_cond_init(&w.changed, &attr);
+	pthread_condattr_destroy(&attr);
+	w.slots = slots;
+	w.n_slots = SLOTS;
+	w.queues = queues;
+	w.n_queues = 2;
+	for (size_t i = 0; i < SLOTS; i++) {
+		slots[i].worker = &w;
+		slots[i].queue = &queues[0];
+		pthread_mutex_init(&slots[i].lock, NULL);
+		pthread_mutex_init(&slots[i].cancelling, NULL);
+	}
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < SLOTS; i++) {
+		pthread_mutex_destroy(&slots[i].lock);
+		pthread_mutex_destroy(&slots[i].cancelling);
+	}
+	pthread_cond_destroy(&w.changed);
+	pthread_mutex_destroy(&w.lock);
+	return 0;
+}
+
+static void runs(size_t i, const char *job_id, int64_t run)
+{
+	slots[i].running = true;
+	slots[i].lease.run = run;
+	snprintf(slots[i].lease.job_id, sizeof slots[i].lease.job_id, "%s", job_id);
+	atomic_store(&slots[i].stop, STOP_NONE);
+}
+
+static enum stop_reason stop_of(size_t i)
+{
+	return atomic_load(&slots[i].stop);
+}
+
+/* --- the redo list --- */
+
+static void test_worker_redo_entries_are_taken_in_their_order(void **state)
+{
+	(void)state;
+	struct work_entry out;
+	for (int i = 0; i < 3; i++)
+		snprintf(queues[0].redo[queues[0].n_redo++].job_id, sizeof out.job_id, "job-%d", i);
+	snprintf(queues[1].redo[queues[1].n_redo++].job_id, sizeof out.job_id, "other");
+	for (int i = 0; i < 3; i++) {
+		char wanted[16];
+		snprintf(wanted, sizeof wanted, "job-%d", i);
+		assert_true(worker_take_redo(&w, &queues[0], &out));
+		assert_string_equal(out.job_id, wanted);
+	}
+	assert_false(worker_take_redo(&w, &queues[0], &out));
+	assert_int_equal(queues[0].n_redo, 0);
+	assert_int_equal(queues[1].n_redo, 1); /* another queue's is left alone */
+}
+
+static void test_worker_full_redo_list_is_taken_to_its_end(void **state)
+{
+	(void)state;
+	struct work_entry out;
+	const size_t most = sizeof queues[0].redo / sizeof *queues[0].redo;
+	for (size_t i = 0; i < most; i++)
+		snprintf(queues[0].redo[i].entry, sizeof out.entry, "%zu-0", i);
+	queues[0].n_redo = most;
+	for (size_t i = 0; i < most; i++) {
+		char wanted[WORK_ENTRY_MAX];
+		snprintf(wanted, sizeof wanted, "%zu-0", i);
+		assert_true(worker_take_redo(&w, &queues[0], &out));
+		assert_string_equal(out.entry, wanted);
+	}
+	assert_false(worker_take_redo(&w, &queues[0], &out));
+}
+
+/* --- stops --- */
+
+static void test_worker_stop_reaches_the_run_that_is_meant(void **state)
+{
+	(void)state;
+	runs(0, "a", 7);
+	slot_stop(&slots[0], 7, STOP_TIMEOUT);
+	assert_int_equal(stop_of(0), STOP_TIMEOUT);
+	assert_true(w.wakes & WAKE_CANCELLER);
+}
+
+static void test_worker_stop_of_another_run_is_ignored(void **state)
+{
+	(void)state;
+	runs(0, "a", 7);
+	slot_stop(&slots[0], 6, STOP_LOST); /* over already */
+	slot_stop(&slots[0], 8, STOP_LOST);
+	assert_int_equal(stop_of(0), STOP_NONE);
+	slots[0].running = false;
+	slot_stop(&slots[0], 7, STOP_LOST);
+	assert_int_equal(stop_of(0), STOP_NONE);
+	assert_int_equal(w.wakes, 0);
+}
+
+static void test_worker_lost_wins_over_any_other_stop(void **state)
+{
+	(void)state;
+	static const enum stop_reason others[] = {STOP_TIMEOUT, STOP_DRAIN};
+	for (size_t i = 0; i < 2; i++) {
+		runs(0, "a", 7);
+		slot_stop(&slots[0], 7, others[i]);
+		slot_stop(&slots[0], 7, STOP_LOST);
+		assert_int_equal(stop_of(0), STOP_LOST);
+		slot_stop(&slots[0], 7, others[i]);
+		assert_int_equal(stop_of(0), STOP_LOST);
+	}
+}
+
+static void test_worker_first_of_the_other_stops_stays(void **state)
+{
+	(void)state;
+	runs(0, "a", 7);
+	slot_stop(&slots[0], 7, STOP_DRAIN);
+	slot_stop(&slots[0], 7, STOP_TIMEOUT);
+	assert_int_equal(stop_of(0), STOP_DRAIN);
+}
+
+static void test_worker_stop_by_job_wants_id_and_run(void **state)
+{
+	(void)state;
+	runs(0, "a", 7);
+	runs(1, "b", 7);
+	runs(2, "a", 8);
+	worker_stop_runs(&w, "a", 7, STOP_LOST);
+	assert_int_equal(stop_of(0), STOP_LOST);
+	assert_int_equal(stop_of(1), STOP_NONE);
+	assert_int_equal(stop_of(2), STOP_NONE);
+}
+
+static void test_worker_stop_of_all_reaches_what_runs(void **state)
+{
+	(void)state;
+	runs(0, "a", 7);
+	runs(2, "c", 9);
+	worker_stop_runs(&w, NULL, 0, STOP_DRAIN);
+	assert_int_equal(stop_of(0), STOP_DRAIN);
+	assert_int_equal(stop_of(1), STOP_NONE); /* idle */
+	assert_int_equal(stop_of(2), STOP_DRAIN);
+}
+
+/* --- waits --- */
+
+/* A wait of at most 10 s that must end at once. */
+static void assert_no_wait(unsigned bits, const atomic_bool *until)
+{
+	int64_t began = clock_mono_ms();
+	worker_wait(&w, bits, 10000, until);
+	assert_in_range(clock_mono_ms() - began, 0, 5000);
+}
+
+static void test_worker_wait_takes_the_wakes_that_are_its_own(void **state)
+{
+	(void)state;
+	worker_wake(&w, WAKE_KEEPER | WAKE_JANITOR);
+	assert_no_wait(WAKE_KEEPER, &w.stopping);
+	assert_int_equal(w.wakes, WAKE_JANITOR);
+	assert_no_wait(WAKE_JANITOR, &w.stopping);
+	assert_int_equal(w.wakes, 0);
+}
+
+static void test_worker_wait_ends_when_its_time_is_over(void **state)
+{
+	(void)state;
+	w.wakes = WAKE_JANITOR; /* somebody else's */
+	int64_t began = clock_mono_ms();
+	worker_wait(&w, WAKE_KEEPER, 120, &w.stopping);
+	assert_in_range(clock_mono_ms() - began, 119, 5000);
+	assert_int_equal(w.wakes, WAKE_JANITOR);
+	began = clock_mono_ms();
+	worker_wait(&w, 0, 999, &w.stopping); /* nanoseconds that overflow into a second */
+	assert_in_range(clock_mono_ms() - began, 998, 9000);
+	worker_wait(&w, WAKE_KEEPER, 0, &w.stopping);
+}
+
+static void test_worker_wait_does_not_begin_when_it_is_over(void **state)
+{
+	(void)state;
+	atomic_store(&w.stopping, true);
+	assert_no_wait(WAKE_KEEPER, &w.stopping);
+}
+
+struct waker {
+	unsigned bits;
+	atomic_bool *flag; /* set first, or NULL */
+};
+
+static void *wake_later(void *ctx)
+{
+	const struct waker *waker = ctx;
+	nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+	if (waker->flag)
+		atomic_store(waker->flag, true);
+	worker_wake(&w, waker->bits);
+	return NULL;
+}
+
+static void assert_woken(struct waker waker, unsigned bits)
+{
+	pthread_t t;
+	assert_int_equal(pthread_create(&t, NULL, wake_later, &waker), 0);
+	assert_no_wait(bits, &w.stopping);
+	pthread_join(t, NULL);
+}
+
+static void test_worker_wait_is_ended_by_another_thread(void **state)
+{
+	(void)state;
+	assert_woken((struct waker){.bits = WAKE_CANCELLER}, WAKE_CANCELLER);
+	assert_int_equal(w.wakes, 0);
+	assert_woken((struct waker){.bits = 0, .flag = &w.stopping}, WAKE_KEEPER);
+}
+
+int main(void)
+{
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+	const struct CMUnitTest tests[] = {
+	        T(test_worker_redo_entries_are_taken_in_their_order),
+	        T(test_worker_full_redo_list_is_taken_to_its_end),
+	        T(test_worker_stop_reaches_the_run_that_is_meant),
+	        T(test_worker_stop_of_another_run_is_ignored),
+	        T(test_worker_lost_wins_over_any_other_stop),
+	        T(test_worker_first_of_the_other_stops_stays),
+	        T(test_worker_stop_by_job_wants_id_and_run),
+	        T(test_worker_stop_of_all_reaches_what_runs),
+	        T(test_worker_wait_takes_the_wakes_that_are_its_own),
+	        T(test_worker_wait_ends_when_its_time_is_over),
+	        T(test_worker_wait_does_not_begin_when_it_is_over),
+	        T(test_worker_wait_is_ended_by_another_thread),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -108,15 +108,15 @@ SH_FILES := .ci/run deploy/install-packages.sh shared/queue/embed.sh
 LINT_CFLAGS = $(filter-out -MMD -MP $(WARN) $(CFLAGS_$(FLAVOUR)),$(ALL_CFLAGS))
 TIDY = $(patsubst %.c,$(BUILD)/tidy/%.ok,$(filter %.c,$(C_FILES)))
 lint: deps
-	clang-format --dry-run -Werror $(C_FILES)
-	$(PYTHON) tests/lint/includes.py $(CC) $(LINT_CFLAGS) $(WARN)
-	if command -v shellcheck >/dev/null; then shellcheck -S warning $(SH_FILES); fi
+	@clang-format --dry-run -Werror $(C_FILES)
+	@$(PYTHON) tests/lint/includes.py $(CC) $(LINT_CFLAGS) $(WARN)
+	@if command -v shellcheck >/dev/null; then shellcheck -S warning $(SH_FILES); fi
 	@$(MAKE) --no-print-directory -j2 tidy
 tidy: $(TIDY)
 $(BUILD)/tidy/%.ok: %.c .clang-tidy tests/.clang-tidy
 	@mkdir -p $(@D)
 	@$(CC) $(LINT_CFLAGS) -MM -MP -MT $@ -MF $(@:.ok=.d) $<
-	clang-tidy --quiet $< -- $(LINT_CFLAGS) 2>$(@:.ok=.log) || { cat $(@:.ok=.log); exit 1; }
+	@echo tidy $<; clang-tidy --quiet $< -- $(LINT_CFLAGS) 2>$(@:.ok=.log) || { cat $(@:.ok=.log); exit 1; }
 	@touch $@
 format:
 	clang-format -i $(C_FILES)

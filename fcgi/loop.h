@@ -4,7 +4,7 @@
  * (at most LOOP_BATCH), lets the handlers ask, sends all their commands in one pipeline, lets them answer, and sends the
  * answers; requests that ask again share a further pipeline within the turn.
  *
- * libfcgi knows no such thing: it wants to accept, read and close itself. What makes it work (limits.md, 1e), all of it
+ * libfcgi knows no such thing: it wants to accept, read and close itself. What makes it work, all of it
  * tried by loop_library_init on the library that is installed:
  *   - before FCGX_Accept_r the descriptor is put into ipcFd, with keepConnection set so that its implicit Finish leaves it
  *     open; the request is initialised with the listening socket -1, so that after a dead connection it fails (EBADF)

@@ -205,6 +205,7 @@ static int prepare(struct program *p, const struct config_flags *flags)
 	struct task_set *tasks = NULL;
 	if (config_load(flags, environ, &p->config, &e) != ERR_OK)
 		return fail(&e);
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): config_load has set it */
 	log_set_level(p->config->log.level);
 	if (task_set_load(p->config, &tasks, &e) != ERR_OK)
 		return fail(&e);

@@ -62,7 +62,6 @@ static int lock_directory(const char *path)
 {
 	char copy[sizeof((struct sockaddr_un *)0)->sun_path];
 	memcpy(copy, path, strlen(path) + 1);
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before threads start; glibc's has no state */
 	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0)
 		flock(fd, LOCK_EX);
@@ -84,6 +83,7 @@ static enum err_code temporary_name(const char *path, struct sockaddr_un *out, s
 static enum err_code set_access(const char *file, const struct config *c, struct err *e)
 {
 	if (c->fcgi.socket_group[0]) {
+		/* NOLINTNEXTLINE(concurrency-mt-unsafe): before threads start */
 		const struct group *g = getgrnam(c->fcgi.socket_group);
 		if (!g)
 			return err_set(e, ERR_INVALID, "fcgi.socket_group: no such group '%s'", c->fcgi.socket_group);

@@ -37,7 +37,12 @@ static enum err_code take(struct arg_list *out, struct json_object *array, struc
 enum err_code arg_list_parse(struct arg_list *out, const char *json, struct err *e)
 {
 	*out = (struct arg_list){0};
-	struct json_object *array = json_tokener_parse(json);
+	struct json_tokener *tokener = json_tokener_new();
+	if (!tokener)
+		return err_nomem(e);
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	struct json_object *array = json_tokener_parse_ex(tokener, json, (int)strlen(json) + 1);
+	json_tokener_free(tokener);
 	out->json = array;
 	enum err_code rc = json_object_is_type(array, json_type_array)
 	        ? take(out, array, e)

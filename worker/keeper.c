@@ -10,7 +10,7 @@
 #include "worker/json.h"
 #include "worker/worker.h"
 
-#define DUE_AT_ONCE 200
+#define DUE_AT_ONCE 64
 #define IDLE_CONSUMER_MS 600000
 
 struct keeper {
@@ -170,17 +170,39 @@ static void scan(struct keeper *k, struct work_queue *q)
 
 /* --- jobs that are due --- */
 
-static void promote(struct keeper *k, const char *id)
+/* Sends n commands as one pipeline; replies[i] is NULL for all when that failed. */
+static void batch(struct keeper *k, struct cmd *cmds, size_t n, struct reply **replies)
 {
-	struct job_info job;
-	queue_ask_job(&k->cmd, prefix(k), id);
-	struct reply *reply = call(k);
-	if (!reply)
-		return;
-	bool known = queue_read_job(reply, &job, NULL) == ERR_OK;
-	work_ask_promote(&k->cmd, prefix(k), id, known ? job.queue : "", known ? job.group : "");
-	reply_free(call(k));
-	reply_free(reply);
+	struct cmd *all[DUE_AT_ONCE] = {NULL};
+	for (size_t i = 0; i < n; i++)
+		all[i] = &cmds[i];
+	k->down = redis_pipeline(k->redis, all, n, replies, NULL) != ERR_OK;
+}
+
+/* Looks at the jobs of the first n ids of due (id, score, ...) and promotes them: two round trips for all. */
+static void promote(struct keeper *k, const struct reply *due, size_t n)
+{
+	struct cmd cmds[DUE_AT_ONCE];
+	struct reply *jobs[DUE_AT_ONCE] = {NULL}, *done[DUE_AT_ONCE] = {NULL};
+	for (size_t i = 0; i < n; i++) {
+		cmd_init(&cmds[i]);
+		queue_ask_job(&cmds[i], prefix(k), reply_text(reply_at(due, 2 * i), NULL));
+	}
+	batch(k, cmds, n, jobs);
+	for (size_t i = 0; i < n; i++) {
+		struct job_info job;
+		bool known = jobs[i] && queue_read_job(jobs[i], &job, NULL) == ERR_OK;
+		cmd_reset(&cmds[i]);
+		work_ask_promote(&cmds[i], prefix(k), reply_text(reply_at(due, 2 * i), NULL), known ? job.queue : "",
+		        known ? job.group : "");
+	}
+	if (!k->down)
+		batch(k, cmds, n, done);
+	for (size_t i = 0; i < n; i++) {
+		reply_free(jobs[i]);
+		reply_free(done[i]);
+		cmd_fini(&cmds[i]);
+	}
 }
 
 /* Promotes what is due; returns how long until the next one is, at most 1 s. */
@@ -196,16 +218,16 @@ static int64_t promote_due(struct keeper *k)
 	work_ask_due(&due, prefix(k), DUE_AT_ONCE);
 	if (redis_pipeline(k->redis, both, 2, replies, NULL) == ERR_OK) {
 		int64_t now = work_read_time_ms(replies[0]);
-		for (size_t i = 0; i + 1 < reply_count(replies[1]); i += 2) {
-			int64_t ahead = reply_i64(reply_at(replies[1], i + 1), now) - now;
-			if (ahead > 0) {
-				wait = ahead < wait ? ahead : wait;
-				break;
-			}
-			promote(k, reply_text(reply_at(replies[1], i), NULL));
-			wait = 0; /* there may be more than one page of them */
-		}
-		wait = reply_count(replies[1]) / 2 < DUE_AT_ONCE && wait == 0 ? 1 : wait;
+		size_t n = 0, all = reply_count(replies[1]) / 2;
+		int64_t ahead = 0;
+		while (n < all && (ahead = reply_i64(reply_at(replies[1], 2 * n + 1), now) - now) <= 0)
+			n++;
+		if (n > 0)
+			promote(k, replies[1], n);
+		if (n > 0)
+			wait = 1; /* look again: there may be more than one page of them */
+		else if (all > 0)
+			wait = ahead < wait ? ahead : wait;
 	}
 	reply_free(replies[0]);
 	reply_free(replies[1]);
@@ -239,18 +261,26 @@ static void sweep(struct keeper *k, bool leave)
 	}
 }
 
+static void beat_if_due(struct keeper *k)
+{
+	int64_t now = clock_mono_ms();
+	if (now < k->next_beat)
+		return;
+	beat(k);
+	k->next_beat = now + k->w->config->worker.lease_ms / 3;
+}
+
 static int64_t turn(struct keeper *k)
 {
 	struct worker *w = k->w;
 	int64_t now = clock_mono_ms(), lease = w->config->worker.lease_ms;
-	if (now >= k->next_beat) {
-		beat(k);
-		k->next_beat = now + lease / 3;
-	}
+	beat_if_due(k);
 	watch_deadlines(w, now);
 	if (now >= k->next_scan && !atomic_load(&w->draining)) {
-		for (size_t i = 0; i < w->n_queues; i++)
+		for (size_t i = 0; i < w->n_queues; i++) {
 			scan(k, &w->queues[i]);
+			beat_if_due(k); /* with a Redis far away and many queues this takes its time */
+		}
 		if (!k->down && !atomic_exchange(&w->scanned, true))
 			worker_wake(w, 0);
 		k->next_scan = now + (lease / 15 < 1000 ? lease / 15 : 1000);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -211,8 +212,10 @@ static enum err_code await_redis(struct worker *w, const sigset_t *signals, stru
 			log_warn("waiting for redis error=\"%s\"", e->text);
 		said = true;
 		int sig = next_signal(signals, 500);
-		if (sig == SIGTERM || sig == SIGINT)
+		if (sig == SIGTERM || sig == SIGINT) {
+			rc = ERR_CANCELLED;
 			break;
+		}
 	}
 	redis_free(r);
 	return rc;
@@ -224,18 +227,20 @@ static int run(struct worker *w, const sigset_t *signals)
 	pthread_t threads[4];
 	struct err e = ERR_INIT;
 	enum err_code rc = await_redis(w, signals, &e);
+	if (rc == ERR_CANCELLED)
+		return 0;
 	if (rc != ERR_OK) {
 		log_error("cannot start error=\"%s\"", e.text);
 		return rc == ERR_INVALID ? 2 : 1;
 	}
 	for (size_t i = 0; i < 4; i++)
 		if (!start_thread(&threads[i], helpers[i], w))
-			return 1;
+			_exit(1); /* those that run use what an orderly end would free */
 	worker_wait(w, 0, FIRST_SCAN_MS, &w->scanned);
 	w->live_slots = w->n_slots;
 	for (size_t i = 0; i < w->n_slots; i++)
 		if (!start_thread(&w->slots[i].thread, slot_main, &w->slots[i]))
-			return 1;
+			_exit(1);
 	log_info("worker started worker=%s instance=%s slots=%zu queues=%zu", w->name, w->instance, w->n_slots,
 	        w->n_queues);
 	notify_service("READY=1");
@@ -266,8 +271,12 @@ static void init_worker(struct worker *w, const struct config *c)
 	w->began_ms = clock_wall_ms();
 	if (gethostname(w->host, sizeof w->host - 1) != 0)
 		snprintf(w->host, sizeof w->host, "localhost");
-	snprintf(w->name, sizeof w->name, "%s", c->worker.name[0] ? c->worker.name : w->host);
-	snprintf(w->instance, sizeof w->instance, "%s-%d", w->name, (int)getpid());
+	snprintf(w->name, sizeof w->name, "%.120s", c->worker.name[0] ? c->worker.name : w->host);
+	/* In a container the process id is the same after each restart: who came back must not be taken for who died. */
+	uint32_t random = 0;
+	ssize_t ignored = getrandom(&random, sizeof random, 0);
+	(void)ignored;
+	snprintf(w->instance, sizeof w->instance, "%s-%d-%08x", w->name, (int)getpid(), random);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -219,10 +219,10 @@ static enum err_code execute(struct run *r, const char *table, struct err *e)
 		rc = r->source->ops->begin(r->source, &q, r->sink->ops->wires, &r->columns, &wire, e);
 	if (rc == ERR_OK && r->columns.n == 0)
 		rc = err_set(e, ERR_PERMANENT, "the query returns no columns, so there is no result to keep");
-	if (rc != ERR_OK)
-		return rc;
-	columns_fix_names(&r->columns, r->sink->ops->name_max, r->sink->ops->reserved_names);
-	rc = r->sink->ops->begin(r->sink, &spec, &r->columns, wire, e);
+	if (rc == ERR_OK)
+		rc = columns_fix_names(&r->columns, r->sink->ops->name_max, r->sink->ops->reserved_names, e);
+	if (rc == ERR_OK)
+		rc = r->sink->ops->begin(r->sink, &spec, &r->columns, wire, e);
 	if (rc == ERR_OK)
 		rc = move_rows(r, e);
 	if (rc == ERR_OK)

@@ -106,7 +106,7 @@ static enum err_code find_work(struct slot *s, struct work_entry *out, int64_t *
 	*stale = s->worker->config->worker.lease_ms;
 	if (worker_take_redo(s->worker, s->queue, out))
 		return ERR_OK;
-	*stale = WORK_FRESH;
+	*stale = WORK_OWN;
 	rc = greet(s, &client, e);
 	if (rc != ERR_OK)
 		return rc;
@@ -154,7 +154,7 @@ static enum err_code tell(struct slot *s, const struct work_entry *entry, int64_
 		pthread_mutex_lock(&s->worker->lock);
 		redo = s->queue->n_redo > 0; /* they come before what is new */
 		pthread_mutex_unlock(&s->worker->lock);
-		size_t n = draining(s) || redo || s->recheck ? 1 : 2;
+		size_t n = draining(s) || redo || s->recheck || *has_next ? 1 : 2;
 		rc = redis_pipeline(s->redis, both, n, replies, &e);
 		if (rc == ERR_OK)
 			rc = work_read_finish(replies[0], &e);
@@ -281,10 +281,12 @@ static void work_on(
 	*has_next = false;
 	enum err_code rc = start(s, entry, stale, &reply, &order, &e);
 	if (rc != ERR_OK) {
-		if (rc == ERR_UNAVAILABLE)
+		if (rc == ERR_UNAVAILABLE) {
 			s->recheck = true; /* it may have been started: look at what we own */
-		else if (rc != ERR_NOT_FOUND && rc != ERR_CONFLICT)
+		} else if (rc != ERR_NOT_FOUND && rc != ERR_CONFLICT) {
 			log_error("a job could not be started job=%s error=\"%s\"", entry->job_id, e.text);
+			worker_wait(s->worker, 0, REDIS_PAUSE_MS, &s->worker->draining);
+		}
 		reply_free(reply);
 		return;
 	}
@@ -342,7 +344,7 @@ void *slot_main(void *ctx)
 	bool has_next = false;
 	redis_set_timeout(s->redis, BLOCK_MS + s->worker->config->redis.timeout_ms);
 	while (has_next || !draining(s)) {
-		int64_t stale = WORK_FRESH;
+		int64_t stale = WORK_OWN;
 		if (has_next) {
 			entry = next;
 			work_on(s, &entry, stale, &next, &has_next);

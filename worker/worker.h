@@ -72,7 +72,7 @@ struct worker {
 	struct task_holder *tasks;
 	char host[64];
 	char name[128];     /* as shown to people */
-	char instance[144]; /* unique: <name>-<pid> */
+	char instance[160]; /* unique: <name>-<pid>-<random> */
 	int64_t began_ms;
 	struct work_queue *queues;
 	size_t n_queues;

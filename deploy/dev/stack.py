@@ -511,10 +511,10 @@ class Nginx:
 
     def _site(self) -> str:
         site = (NGINX_DIR / "dungbeetle.conf").read_text()
-        servers = "\n\t".join(f"server unix:{path};" for path in self.fcgi_sockets)
+        servers = "\n\t".join(f"server unix:{path} max_fails=0;" for path in self.fcgi_sockets)
         log = f"access_log {self.access_log} dungbeetle;" if self.access_log else "access_log off;"
         for pattern, new in ((r"listen 127\.0\.0\.1:6060\b", f"listen 127.0.0.1:{self.port}"),
-                             (r"server unix:\S+;", servers), (r"access_log .*;", log)):
+                             (r"server unix:[^;]+;", servers), (r"access_log .*;", log)):
             site, count = re.subn(pattern, lambda _: new, site)
             if count != 1:
                 raise StackError(f"{pattern} occurs {count} times in the nginx site, not once")

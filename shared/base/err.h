@@ -28,7 +28,7 @@ enum err_code {
 
 struct err {
 	enum err_code code;
-	bool quotes; /* the text may quote the job's values: for the job's owner, not for a log */
+	bool quotes;    /* the text may quote the job's values: for the job's owner, not for a log */
 	char text[600]; /* NUL-terminated UTF-8, one line, never holds a password; empty when code is ERR_OK */
 };
 

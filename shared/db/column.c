@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
 enum err_code columns_resize(struct columns *c, size_t n, struct err *e)
 {
@@ -51,34 +52,56 @@ void column_set_name(struct column *c, const char *name)
 	c->name[len] = '\0';
 }
 
-static bool taken(const struct columns *c, size_t upto, const char *name, const char *const *reserved)
+/* The names that are taken, for columns_fix_names: a result may have 1,600 columns of one name. */
+struct name {
+	const char *text;
+	UT_hash_handle hh;
+};
+
+static bool is_taken(struct name *taken, const char *text)
 {
-	for (; reserved && *reserved; reserved++)
-		if (strcmp(*reserved, name) == 0)
-			return true;
-	for (size_t i = 0; i < upto; i++)
-		if (strcmp(c->list[i].name, name) == 0)
-			return true;
-	return false;
+	struct name *found;
+	HASH_FIND_STR(taken, text, found);
+	return found != NULL;
 }
 
-void columns_fix_names(struct columns *c, size_t max, const char *const *reserved)
+static void make_unique(char *name, size_t number, size_t max, struct name *taken)
 {
-	if (max > COLUMN_NAME_MAX)
-		max = COLUMN_NAME_MAX;
-	for (size_t i = 0; i < c->n; i++) {
-		char *name = c->list[i].name;
-		if (!name[0])
-			snprintf(name, sizeof c->list[i].name, "column_%zu", i + 1);
-		name[cut(name, max)] = '\0';
-		char wished[COLUMN_NAME_MAX + 1];
-		memcpy(wished, name, sizeof wished);
-		for (size_t k = 2; taken(c, i, name, reserved); k++) {
-			char suffix[24];
-			size_t n = (size_t)snprintf(suffix, sizeof suffix, "_%zu", k);
-			size_t keep = cut(wished, max - n);
-			memcpy(name, wished, keep);
-			memcpy(name + keep, suffix, n + 1);
-		}
+	if (!name[0])
+		snprintf(name, COLUMN_NAME_MAX + 1, "column_%zu", number);
+	name[cut(name, max)] = '\0';
+	char wished[COLUMN_NAME_MAX + 1];
+	memcpy(wished, name, sizeof wished);
+	for (size_t k = 2; is_taken(taken, name); k++) {
+		char suffix[24];
+		size_t n = (size_t)snprintf(suffix, sizeof suffix, "_%zu", k);
+		size_t keep = cut(wished, max - n);
+		memcpy(name, wished, keep);
+		memcpy(name + keep, suffix, n + 1);
 	}
+}
+
+enum err_code columns_fix_names(struct columns *c, size_t max, const char *const *reserved, struct err *e)
+{
+	size_t n_reserved = 0, n = 0;
+	while (reserved && reserved[n_reserved])
+		n_reserved++;
+	struct name *names = calloc(n_reserved + c->n + 1, sizeof *names), *taken = NULL;
+	if (!names)
+		return err_nomem(e);
+	for (size_t i = 0; i < n_reserved + c->n; i++) {
+		struct name *name = &names[n++];
+		if (i < n_reserved) {
+			name->text = reserved[i];
+		} else {
+			struct column *column = &c->list[i - n_reserved];
+			make_unique(
+			        column->name, i - n_reserved + 1, max < COLUMN_NAME_MAX ? max : COLUMN_NAME_MAX, taken);
+			name->text = column->name;
+		}
+		HASH_ADD_KEYPTR(hh, taken, name->text, strlen(name->text), name);
+	}
+	HASH_CLEAR(hh, taken);
+	free(names);
+	return ERR_OK;
 }

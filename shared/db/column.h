@@ -34,6 +34,6 @@ void column_set_name(struct column *c, const char *name);
 
 /* Makes every name non-empty, at most max bytes and unique: an empty one becomes column_<number>, the second "x" becomes
  * x_2, and so on; so does one of the reserved names (ended by NULL; or NULL: there are none). */
-void columns_fix_names(struct columns *c, size_t max, const char *const *reserved);
+enum err_code MUST_CHECK columns_fix_names(struct columns *c, size_t max, const char *const *reserved, struct err *e);
 
 #endif

@@ -55,6 +55,7 @@ enum err_code pg_conn_open(
 	        "tcp_user_timeout", "application_name", "dbname", "client_encoding", NULL};
 	const char *values[] = {seconds, "10", "5", "3", "30000", "dungbeetle", dsn, "UTF8", NULL};
 	pg_conn_close(c);
+	c->unfit = false;
 	PQconninfoOption *options = PQconninfoParse(dsn, NULL);
 	if (!options) /* libpq's own message would quote the DSN */
 		return err_set(e, ERR_UNAVAILABLE,
@@ -81,7 +82,7 @@ enum err_code pg_conn_open(
 
 bool pg_conn_alive(struct pg_conn *c)
 {
-	if (!c->pg || PQstatus(c->pg) != CONNECTION_OK)
+	if (!c->pg || c->unfit || PQstatus(c->pg) != CONNECTION_OK)
 		return false;
 	/* An idle connection has nothing to say, unless it is to say good-bye. */
 	struct pollfd p = {.fd = PQsocket(c->pg), .events = POLLIN | POLLRDHUP};
@@ -118,7 +119,11 @@ enum err_code pg_conn_error(struct pg_conn *c, const PGresult *res, struct err *
 	if (gone || !state || PQstatus(c->pg) != CONNECTION_OK)
 		return err_set(e, c->lost, "connection lost: %s", text[0] ? text : "the server closed it");
 	enum err_code code = ERR_PERMANENT;
-	if (in_class(state, "53"))
+	if (strcmp(state, "25006") == 0 && c->lost == ERR_UNAVAILABLE) {
+		/* We are to write here and may not: the server has become a standby. The DSN may lead to the new primary. */
+		c->unfit = true;
+		code = c->lost;
+	} else if (in_class(state, "53"))
 		code = c->lost; /* lack of disk, memory, connections */
 	else if (in_class(state, "40") || in_class(state, "55") || in_class(state, "58") || strcmp(state, "57014") == 0)
 		code = ERR_TRANSIENT;

@@ -15,6 +15,7 @@ struct pg_conn {
 	PGconn *pg;          /* NULL: not connected */
 	PGcancel *canceller; /* guarded by lock */
 	pthread_mutex_t lock;
+	bool unfit;         /* it works, but not for us (a standby): not used again */
 	enum err_code lost; /* what a connection that breaks means for the run: ERR_TRANSIENT or ERR_UNAVAILABLE */
 };
 

@@ -112,7 +112,8 @@ static enum err_code do_connect(struct source *base, struct err *e)
 	disconnect(s);
 	char setup[512];
 	snprintf(setup, sizeof setup,
-	        "SET client_min_messages = warning; SET datestyle = ISO; SET intervalstyle = postgres;"
+	        "SET client_min_messages = warning; SET datestyle = ISO; SET intervalstyle = postgres; SET lc_monetary "
+	        "= 'C';"
 	        "SET extra_float_digits = 3; SET bytea_output = hex; SET default_transaction_read_only = %s;"
 	        "PREPARE " SET_STATEMENT "(text, text) AS SELECT pg_catalog.set_config('application_name', $1, false),"
 	        " pg_catalog.set_config('statement_timeout', $2, false)",
@@ -454,7 +455,8 @@ static enum err_code end_copy(struct pg_source *s, struct err *e)
 		PQclear(res);
 	}
 	if (rc == ERR_OK && said != s->rows)
-		rc = err_set(e, ERR_TRANSIENT, "the source counted %lld rows, %lld came", (long long)said, (long long)s->rows);
+		rc = err_set(e, ERR_TRANSIENT, "the source counted %lld rows, %lld came", (long long)said,
+		        (long long)s->rows);
 	if (rc == ERR_OK)
 		s->mode = MODE_IDLE;
 	return rc;

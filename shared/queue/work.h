@@ -19,7 +19,7 @@
 #include "shared/queue/queue.h"
 
 #define WORK_ENTRY_MAX 48
-#define WORK_CONSUMER_MAX 160
+#define WORK_CONSUMER_MAX 176
 
 /* A stream entry that a consumer owns. */
 struct work_entry {
@@ -49,7 +49,7 @@ void work_ask_entry(struct cmd *c, const char *prefix, const char *queue, const 
 /* ERR_NOT_FOUND: the entry was deleted from the stream while pending: acknowledge it. */
 enum err_code MUST_CHECK work_read_entry(const struct reply *r, struct work_entry *out, struct err *e);
 
-enum { WORK_FRESH = -1, WORK_OWN = -2 }; /* or the lease in ms: take over a dead worker's entry */
+enum { WORK_OWN = -1 }; /* the consumer claimed it; or the lease in ms: take over a dead worker's entry */
 void work_ask_start(struct cmd *c, const char *prefix, const char *queue, const struct work_entry *entry,
         const char *consumer, const char *worker, int64_t stale);
 

@@ -208,7 +208,7 @@ def many_pg(rig: Rig) -> Iterator[Figure]:
 
 
 def make_template(rig: Rig) -> None:
-    """The TOAST-free form of limits.md, section 7."""
+    """The TOAST-free form."""
     plain = "".join(f"ALTER TABLE floor_template ALTER {column} SET STORAGE PLAIN; " for column in ("amount", "currency", "memo"))
     rig.pg.psql("reports", f"DROP TABLE IF EXISTS floor_template; CREATE TABLE floor_template ({COLUMNS}); {plain}")
 

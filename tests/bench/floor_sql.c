@@ -93,9 +93,11 @@ static void write_rows(PGconn *pg, const PGresult *rows, int i)
 {
 	char sql[1024], data[COPY_MAX];
 	snprintf(sql, sizeof sql,
-	        "BEGIN; CREATE TABLE floor_%d (LIKE floor_template INCLUDING STORAGE); COPY floor_%d FROM STDIN (FORMAT "
+	        "BEGIN; CREATE TABLE floor_%d (LIKE floor_template INCLUDING STORAGE); COPY floor_%d FROM STDIN "
+	        "(FORMAT "
 	        "binary); INSERT INTO floor_registry AS r (job_id, run, table_name, task, row_count, unlogged, epoch, "
-	        "expires_at) VALUES ('%d', %d, 'floor_%d', 'bench_small', %d, false, 1, now() + interval '3600000 ms'); "
+	        "expires_at) VALUES ('%d', %d, 'floor_%d', 'bench_small', %d, false, 1, now() + interval '3600000 "
+	        "ms'); "
 	        "COMMIT",
 	        i, i, i, i, i, PQntuples(rows));
 	if (!PQsendQuery(pg, sql))
@@ -133,7 +135,8 @@ int main(int argc, char **argv)
 	PGconn *source = open_with(argv[1], "SET default_transaction_read_only = on");
 	PGconn *results = open_with(argv[2], "SET synchronous_commit = off");
 	prepare(source, "set",
-	        "SELECT pg_catalog.set_config('application_name', $1, false), pg_catalog.set_config('statement_timeout', "
+	        "SELECT pg_catalog.set_config('application_name', $1, false), "
+	        "pg_catalog.set_config('statement_timeout', "
 	        "$2, false)");
 	prepare(source, "query", argv[3]);
 	const struct timespec pause = {.tv_nsec = atol(argv[5]) * 1000};

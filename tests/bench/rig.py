@@ -23,7 +23,7 @@ from stack import Program, Stack, find_program, wait_until  # noqa: E402
 
 ENTRIES = 1_000_000
 QUEUE, SLOTS = "bench", 10
-# As in limits.md. Neither checkpoints nor autovacuum in mid-run; the catalogs are vacuumed between the runs.
+# Neither checkpoints nor autovacuum in mid-run; the catalogs are vacuumed between the runs.
 POSTGRES = {"shared_buffers": "1GB", "jit": "off", "fsync": "on", "max_wal_size": "16GB", "checkpoint_timeout": "1h",
             "autovacuum": "off"}
 # The AOF starts empty in each run, so that Redis would rewrite it in mid-run, all the time, which it does not in real life.

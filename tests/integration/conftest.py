@@ -8,6 +8,7 @@ make_module_stack   the same, until the end of the module
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,8 +24,14 @@ set_sanitizer_options()
 _live: list[LiveStack] = []  # for the logs that a failed test shows
 
 
+def _roomy_place() -> str:
+    """Memory if there is enough of it: the servers' files are many and short-lived."""
+    shm = Path("/dev/shm")
+    return str(shm) if os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > 4 << 30 else "/tmp"
+
+
 def _make(**options: Any) -> LiveStack:
-    directory = Path(tempfile.mkdtemp(prefix="dbt-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="dbt-", dir=_roomy_place()))
     directory.chmod(0o755)  # PostgreSQL runs as another user when we are root
     start = options.pop("start", True)
     made = LiveStack(directory, **options)

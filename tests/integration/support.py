@@ -107,7 +107,7 @@ class LiveStack(Stack):
         options = {"bin_dir": BIN_DIR, "load": 2_000, "queues": {"default": 4, "reports": 2},
                    "sql_directories": ["queries", QUERIES], **options}
         if not options.get("two_servers"):
-            options["postgres"] = {"fsync": "off", "shared_buffers": "64MB", **(options.get("postgres") or {})}
+            options["postgres"] = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "64MB", "shared_buffers": "64MB", **(options.get("postgres") or {})}
         super().__init__(directory, config=None, **options)
         if pg:
             self.pg_source = self.pg_results = _Borrowed(pg)  # type: ignore[assignment]

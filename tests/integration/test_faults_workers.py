@@ -224,3 +224,29 @@ def test_long_query_is_not_taken_for_dead(two):
 
 def _lines(program, job_id):
     return "\n".join(line for line in program.log_text().splitlines() if job_id in line)
+
+
+def test_entries_handed_to_a_stopped_idle_worker(make_stack, stack):
+    """SIGSTOP of an idle worker, to whose blocked reads Redis then hands jobs: others do them within the lease + 2 s, and
+    after SIGCONT it does none of them again."""
+    own = make_stack(**fault_options(pg=stack.pg_source, workers=2, queues={"default": 4}))
+    wait_until(lambda: len(own.r.xinfo_consumers(own.key("queue:default"), "workers")) == 8, 10 * SLOW, "all slots to wait")
+    sleeper, heir = own.workers
+    sleeper.pause()
+    jobs = [own.submit("fault_label", 2_000 if n % 2 else 20, n, 0) for n in range(12)]
+    asked = time.monotonic()
+    handed = [p["consumer"] for p in own.r.xpending_range(own.key("queue:default"), "workers", "-", "+", 20)]
+    assert any(consumer.startswith("worker-0") for consumer in handed), handed
+    for job_id in jobs:
+        assert own.wait(job_id, LEASE + 2)["state"] == "SUCCESS"
+    figure("jobs handed to a stopped idle worker done", elapsed(asked))
+    before = [(hgetall(own, job_id), fingerprint(own, job_id)) for job_id in jobs]
+    runs = own.r.get(own.key("runs"))
+    sleeper.resume()
+    wait_until(lambda: own.r.hget(own.key("workers"), f"worker-0-{sleeper.pid}"), 10, "a beat")
+    heir.pause()
+    own.succeed("fault_quick", "the sleeper works again")
+    heir.resume()
+    assert [(hgetall(own, job_id), fingerprint(own, job_id)) for job_id in jobs] == before
+    assert int(own.r.get(own.key("runs"))) == int(runs) + 1
+    assert_idle(own)

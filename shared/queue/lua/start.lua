@@ -2,27 +2,26 @@
 -- Begins a run of the job whose stream entry a slot has just claimed, or (stale >= 0) takes over an entry whose owner is
 -- dead: one that has shown no sign of life for `stale` ms, or that was given back.
 -- KEYS: stream, job, waiting, runs, stats, group
--- ARGV: entry, consumer, job id, worker, stale (ms; -1 = freshly claimed; -2 = claimed by this consumer before a
---       connection broke, so that it may be somebody else's by now), group id ('' = none)
+-- ARGV: entry, consumer, job id, worker, stale (ms; < 0 = claimed by this consumer), group id ('' = none)
 -- Returns: GONE (nothing to do any more) | BUSY (its owner lives)
 --       or RUN, run number, an older run may still be alive (0/1), deaths, name, value, name, value ... of the job's hash
 local call = redis.call
 local entry, consumer, id, stale = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
-local reclaimed, given_back = stale >= 0, false
-if stale ~= -1 then
-	local p = call('XPENDING', KEYS[1], 'workers', entry, entry, 1)[1]
-	if not p then
-		return {'GONE'}
-	end
-	if not reclaimed and p[2] ~= consumer then
-		return {'BUSY'}
-	end
-	given_back = p[2] == 'returned'
-	if reclaimed and not given_back and p[3] < stale then
-		return {'BUSY'}
-	end
-	call('XCLAIM', KEYS[1], 'workers', consumer, 0, entry, 'JUSTID')
+local reclaimed = stale >= 0
+-- Who claimed an entry and was stopped before it came here may find it with another worker, or done, or all forgotten.
+local pending = redis.pcall('XPENDING', KEYS[1], 'workers', entry, entry, 1)
+local p = not pending.err and pending[1]
+if not p then
+	return {'GONE'}
 end
+local given_back = reclaimed and p[2] == 'returned'
+if not reclaimed and p[2] ~= consumer then
+	return {'BUSY'}
+end
+if reclaimed and not given_back and p[3] < stale then
+	return {'BUSY'}
+end
+call('XCLAIM', KEYS[1], 'workers', consumer, 0, entry, 'JUSTID')
 local j = call('HMGET', KEYS[2], 'entry', 'state', 'queued_at', 'eta', 'deaths')
 if j[1] ~= entry then
 	-- Deleted meanwhile (or deleted and queued again under another entry).

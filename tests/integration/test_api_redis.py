@@ -157,7 +157,6 @@ def fake(stack, make_module_stack):
         b"-NOREPLICAS Not enough good replicas to write.\r\n",
         None,
         b"nonsense\r\n",
-        b"*1000000000\r\n",
     ],
 )
 def test_whatever_stands_in_redis_way_is_503(fake, reply):

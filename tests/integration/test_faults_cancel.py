@@ -195,3 +195,15 @@ def test_purge_drops_the_table_within_5_s(pair):
         assert pair.delete(f"/jobs/{job_id}?purge=true").status == 200
     wait_until(lambda: not any(pair.has_table(job_id) for job_id in jobs), 5 * SLOW, "no table of a purged job")
     figure("purged tables gone", f"{time.monotonic() - asked:.3f} s")
+
+
+def test_purge_outlives_the_worker_that_should_do_it(make_stack, stack):
+    """DELETE with purge while no worker is alive: the next worker drops the table within 5 s of its start."""
+    one = make_stack(**fault_options(pg=stack.pg_source))
+    job_id = one.succeed("fault_label", 2_000, "x", 0)
+    one.workers[0].kill()
+    assert one.delete(f"/jobs/{job_id}?purge=true").status == 200
+    assert one.has_table(job_id)
+    one.workers[0].start()
+    wait_until(lambda: not one.has_table(job_id), 5 * SLOW, "no table of a purged job")
+    assert one.r.hlen(one.key("purges")) == 0 or wait_until(lambda: one.r.hlen(one.key("purges")) == 0, 5, "no purge left")

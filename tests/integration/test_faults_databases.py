@@ -226,3 +226,22 @@ def test_emptied_tables_do_not_stay(make_stack):
     # The same ids are served again.
     assert own.run("fault_relaxed", ROWS, "again", 0, job_id=large)["state"] == "SUCCESS"
     assert own.count(large, "relaxed") == ROWS
+
+
+@pytest.mark.parametrize("rows", [50, ROWS], ids=["small", "streamed"])
+def test_results_connection_terminated(make_stack, stack, rows):
+    """pg_terminate_backend of the sink in mid-run: no retry is spent, the job is SUCCESS with all rows, nothing is left over."""
+    own = make_stack(**fault_options(pg=stack.pg_source, queues={"default": 1}))
+    own.succeed("fault_quick", "the slot is connected")
+    name = own.query("SELECT current_database()")[0][0]
+    with Gate(own) as gate:
+        job_id = own.submit("fault_gated", rows, rows, gate.key)
+        gate.await_waiting()
+        own.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND application_name = 'dungbeetle'", name, db="ledger")
+        gate.open()
+        job = own.wait(job_id)
+        assert (job["state"], job["count"]) == ("SUCCESS", rows), job
+        assert retried(own, job_id) == 0
+        assert own.count(job_id) == rows
+    assert not [table for table in own.tables() if "staging" in table]
+    assert_idle(own)

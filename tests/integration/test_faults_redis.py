@@ -155,3 +155,32 @@ def test_group_limit_survives_a_killed_redis(make_stack, stack):
     assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:])), spans
     assert own.get(f"/groups/{group}").data["state"] == "SUCCESS"
     assert_idle(own)
+
+
+def test_redis_that_stalls(make_stack, stack):
+    """Redis stopped (SIGSTOP) for longer than every time limit, then let go: requests get 503, not silence; what was asked
+    in vain is done at most once; jobs that ran meanwhile end at their first attempt; entries handed to connections that
+    were given up are found again."""
+    own = make_stack(**fault_options(pg=stack.pg_source, worker={"lease": "60s"}, config={"redis": {"timeout": "1s", "connect_timeout": "1s"}}))
+    with Gate(own) as gate:
+        running = own.submit("fault_gated", 100, 1, gate.key)
+        gate.await_waiting()
+        own.redis.program.pause()
+        try:
+            gate.open()
+            asked = time.monotonic()
+            ids = [uid("stalled") for _ in range(3)]
+            for job_id in ids:
+                assert own.post("/tasks/fault_quick/jobs", {"job_id": job_id, "args": ["x"]}).status == 503
+                assert own.request("GET", "/health")[0] == 503
+            figure("answers 503 while Redis stalls, redis.timeout 1 s", f"6 requests in {time.monotonic() - asked:.1f} s")
+            wait_until(lambda: time.monotonic() > asked + 7, 10, "the end of the slots' blocking reads")
+        finally:
+            own.redis.program.resume()
+        job = own.wait(running)
+        assert (job["state"], job["attempt"], job["count"]) == ("SUCCESS", 1, 100), job
+        for job_id in ids:
+            status, _ = insist(own, "POST", "/tasks/fault_quick/jobs", {"job_id": job_id, "args": ["x"]})
+            assert status in (200, 409)
+            assert own.wait(job_id)["state"] == "SUCCESS"
+    assert_idle(own)

@@ -198,3 +198,22 @@ def test_storm_of_crashing_results_server(make_stack):
     for job_id, task, user, times in lost:
         assert own.run(task, user, times, 0, job_id=job_id)["state"] == "SUCCESS"
         assert found(own, job_id, task.rpartition("_")[2]) == expected(own, user, times)
+
+
+@pytest.mark.timeout(LIMIT + 60)
+def test_storm_of_crashing_results_server_that_forgets_nothing(make_stack):
+    """The same with durability full: every job is SUCCESS with all its rows."""
+    own = make_stack(**fault_options(two_servers=True, workers=2, queues={"default": 4}, worker={"max_deliveries": 1000}))
+    jobs = make_jobs(FAULT_JOBS or 100)
+    crashes = []
+
+    def strike(_):
+        if len(crashes) < 2 and unfinished(own, jobs) < len(jobs) * (2 - len(crashes)) / 3:
+            own.pg_results.restart("immediate")
+            crashes.append(time.monotonic())
+
+    with send(own, jobs, 0.2):
+        _, took = rage(own, jobs, 0.05, strike, LIMIT)
+    assert len(crashes) == 2
+    figure("storm of a crashing results server, durability full", f"{len(jobs)} jobs, {attempts(own, jobs)} runs, {took:.1f} s")
+    check_all_done(own, jobs)

@@ -154,7 +154,7 @@ def test_zombie_wakes_while_the_new_run_is_going(two):
         wait_until(lambda: "job lost" in _lines(zombie, job_id), 20 * SLOW, "the zombie's end of the job")
         assert not two.has_table(job_id)
         assert hgetall(two, job_id) == state
-        assert len(gate.await_waiting(1)) == 1, "the zombie's query goes on"
+        wait_until(lambda: len(gate.waiting()) == 1, 5 * SLOW, "the end of the zombie's query")
         gate.open()
         job = two.wait(job_id)
         assert (job["state"], job["attempt"], job["worker"], job["count"]) == ("SUCCESS", 2, heir.name, ROWS), job

@@ -36,30 +36,55 @@ static void add_number(struct cmd *c, const char *name, int64_t value)
 	cmd_addi64(c, value);
 }
 
-/* One job's arguments of enqueue.lua: what is at its default is left out of the hash. */
-static void add_job(struct cmd *c, const struct job_spec *j, const char *group_id)
+/* The fields of a job's hash; what is at its default is left out. count: how many texts they are comes first. */
+static void add_fields(struct cmd *c, const struct job_spec *j, const char *group_id, bool count)
 {
-	bool db = j->db[0] != '\0', timeout = j->timeout_ms > 0, eta = j->eta_ms > 0, group = group_id != NULL;
-	cmd_addstr(c, j->id);
-	cmd_addi64(c, j->eta_ms);
-	cmd_addstr(c, j->error ? j->error : "");
-	cmd_addstr(c, j->task);
-	cmd_addstr(c, j->queue);
-	cmd_addi64(c, (int64_t)2 * (6 + db + timeout + eta + group));
+	bool args = strcmp(j->args, "[]") != 0, db = j->db[0] != '\0', retries = j->retries > 0,
+	     timeout = j->timeout_ms > 0;
+	bool eta = j->eta_ms > 0, group = group_id != NULL;
+	if (count)
+		cmd_addi64(c, (int64_t)2 * (4 + args + db + retries + timeout + eta + group));
 	add_field(c, "task", j->task);
-	add_field(c, "args", j->args);
 	add_field(c, "queue", j->queue);
 	add_field(c, "results", j->results);
-	add_number(c, "retries", j->retries);
 	add_number(c, "ttl", j->ttl_ms);
+	if (args)
+		add_field(c, "args", j->args);
 	if (db)
 		add_field(c, "db", j->db);
+	if (retries)
+		add_number(c, "retries", j->retries);
 	if (timeout)
 		add_number(c, "timeout", j->timeout_ms);
 	if (eta)
 		add_number(c, "eta", j->eta_ms);
 	if (group)
 		add_field(c, "group", group_id);
+}
+
+/* One job's arguments of enqueue.lua. */
+static void add_job(struct cmd *c, const struct job_spec *j, const char *group_id)
+{
+	cmd_addstr(c, j->id);
+	cmd_addi64(c, j->eta_ms);
+	cmd_addstr(c, j->error ? j->error : "");
+	cmd_addstr(c, j->task);
+	cmd_addstr(c, j->queue);
+	add_fields(c, j, group_id, true);
+}
+
+/* One job that is to run at once. */
+static void ask_accept(struct cmd *c, const char *prefix, const struct job_spec *j)
+{
+	char counter[16 + 2 * QUEUE_NAME_MAX];
+	snprintf(counter, sizeof counter, "accepted|%s|%s", j->queue, j->task);
+	cmd_script(c, SCRIPT_ACCEPT, 3);
+	cmd_addkey(c, prefix, "job:", j->id);
+	cmd_addkey(c, prefix, "queue:", j->queue);
+	cmd_addkey(c, prefix, "stats", NULL);
+	cmd_addstr(c, j->id);
+	cmd_addstr(c, counter);
+	add_fields(c, j, NULL, false);
 }
 
 static void add_group_keys(struct cmd *c, const char *prefix, const char *group_id)
@@ -76,6 +101,10 @@ void queue_ask_enqueue(struct cmd *c, const char *prefix, const struct job_spec 
         int64_t concurrency, int64_t state_ttl_ms)
 {
 	const char *group = group_id ? group_id : "";
+	if (n == 1 && !group_id && jobs->eta_ms == 0 && !jobs->error) {
+		ask_accept(c, prefix, jobs);
+		return;
+	}
 	cmd_script(c, SCRIPT_ENQUEUE, 5 + 3 * n);
 	cmd_addkey(c, prefix, "stats", NULL);
 	cmd_addkey(c, prefix, "scheduled", NULL);
@@ -149,8 +178,10 @@ enum err_code queue_read_job(const struct reply *r, struct job_info *out, struct
 
 void queue_ask_list(struct cmd *c, const char *prefix, const char *queue, const char *after, int64_t limit)
 {
-	cmd_script(c, SCRIPT_LIST, 1);
+	cmd_script(c, SCRIPT_LIST, 3);
+	cmd_addkey(c, prefix, "queue:", queue);
 	cmd_addkey(c, prefix, "waiting:", queue);
+	cmd_addkey(c, prefix, "job:", after);
 	cmd_addstr(c, after);
 	cmd_addi64(c, limit);
 }

@@ -5,7 +5,8 @@
  *
  * Keys, all behind redis.prefix:
  *   queue:<name>      stream, group `workers`; an entry {job, group} for each job that waits for a slot or runs
- *   waiting:<name>    sorted set: ids of the queue's jobs that are not yet started, by the time they were queued (us)
+ *   waiting:<name>    sorted set: ids of the queue's jobs that are not yet started and not in the stream either (eta,
+ *                     backoff, a place in a group; or given back), by the time they were queued (us)
  *   job:<id>          hash: task args db results queue eta retries ttl timeout group | state attempt run entry worker
  *                     rows table error deaths queued_at started_at finished_at (times: ms)
  *   scheduled         sorted set: ids of jobs by the time they are due (ms): eta, backoff, a freed place in a group

@@ -20,9 +20,10 @@
 /* --- commands --- */
 
 struct cmd {
-	struct buf text; /* the arguments, one behind the other */
-	size_t *ends;    /* where each ends in text */
-	size_t n, cap;
+	struct buf
+	        text; /* the arguments as they go over the wire: "$<length>\r\n<bytes>\r\n" each (RESP, bulk strings) */
+	size_t n;     /* how many */
+	size_t rest;  /* of a script: where in text what follows its digest begins */
 	const struct script *script; /* argument 1 is its digest; NULL: a plain command */
 	bool failed;                 /* an add failed: the command is refused when it is sent */
 };

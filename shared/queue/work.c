@@ -266,13 +266,14 @@ void work_ask_due(struct cmd *c, const char *prefix, int64_t most)
 void work_ask_promote(struct cmd *c, const char *prefix, const char *id, const char *queue, const char *group)
 {
 	char wait[16 + QUEUE_NAME_MAX];
-	cmd_script(c, SCRIPT_PROMOTE, 5);
+	cmd_script(c, SCRIPT_PROMOTE, 6);
 	cmd_addkey(c, prefix, "scheduled", NULL);
 	cmd_addkey(c, prefix, "job:", id);
 	cmd_addkey(c, prefix, "queue:", queue);
 	cmd_addkey(c, prefix, "group:", group);
 	snprintf(wait, sizeof wait, "group:%s:wait", group);
 	cmd_addkey(c, prefix, wait, NULL);
+	cmd_addkey(c, prefix, "waiting:", queue);
 	cmd_addstr(c, id);
 	cmd_addstr(c, queue);
 	cmd_addstr(c, group);

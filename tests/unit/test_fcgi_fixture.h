@@ -19,6 +19,7 @@
 #include "fcgi/counters.h"
 #include "fcgi/job_request.h"
 #include "fcgi/router.h"
+#include "tests/unit/test_cmd_fixture.h"
 
 #define FIXTURE_NOW_MS INT64_C(1795516044000) /* 2026-11-24T10:27:24Z */
 
@@ -148,8 +149,10 @@ static inline const char *argument(size_t command, size_t i)
 	assert_true(command < fx.x.n);
 	const struct cmd *c = &fx.x.cmds[command];
 	assert_true(i < c->n);
-	size_t from = i > 0 ? c->ends[i - 1] : 0;
-	snprintf(text, sizeof text, "%.*s", (int)(c->ends[i] - from), c->text.data + from);
+	size_t len = 0;
+	const char *bytes = cmd_argument(c, i, &len);
+	assert_non_null(bytes);
+	snprintf(text, sizeof text, "%.*s", (int)len, bytes);
 	return text;
 }
 

@@ -1,5 +1,6 @@
 #!lua
--- Accepts one job or a whole group: all of it, or nothing and the name of what stands in the way.
+-- Accepts one job or a whole group: all of it, or nothing and the name of what stands in the way. (accept.lua: one job that
+-- is to run at once.)
 -- KEYS: stats, scheduled, group, group jobs, group wait, then for each job: job, stream, waiting
 -- ARGV: number of jobs, group id ('' = none), its concurrency (0 = no limit), state ttl of a job that fails at once (ms),
 --       wake channel, then for each job: id, eta (ms, 0 = now), error ('' = none), task, queue,
@@ -53,9 +54,9 @@ for i = 1, n do
 		entry = call('XADD', stream, '*', 'job', id, 'group', group)
 	end
 	call('HSET', job, 'state', state, 'entry', entry, 'queued_at', now, unpack(ARGV, first, last))
-	if state == 'PENDING' then
+	if state == 'PENDING' and entry == '' then
 		call('ZADD', waiting, string.format('%.0f', us + i - 1), id)
-	else
+	elseif state ~= 'PENDING' then
 		call('PEXPIRE', job, ARGV[4])
 	end
 	call('HINCRBY', KEYS[1], 'accepted|' .. queue .. '|' .. task, 1)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Moves a job that is due from `scheduled` to its queue's stream, or, when its group is full, to the group's wait list.
--- KEYS: scheduled, job, stream, group, group wait
+-- KEYS: scheduled, job, stream, group, group wait, waiting
 -- ARGV: job id, queue, group id ('' = none)
 -- Returns 1 when it was moved, else 0 (not due, taken by another worker, deleted, or changed meanwhile)
 local call = redis.call
@@ -34,5 +34,6 @@ if group ~= '' then
 	end
 end
 local entry = call('XADD', KEYS[3], '*', 'job', id, 'group', group)
+call('ZREM', KEYS[6], id)
 call('HSET', KEYS[2], 'entry', entry)
 return 1

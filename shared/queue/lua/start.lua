@@ -45,7 +45,9 @@ call('HSET', KEYS[2], 'state', 'STARTED', 'run', run, 'worker', ARGV[4], 'starte
 if not given_back then
 	call('HINCRBY', KEYS[2], 'attempt', 1)
 end
-call('ZREM', KEYS[3], id)
+if given_back then
+	call('ZREM', KEYS[3], id)
+end
 if ARGV[6] ~= '' then
 	call('HSET', KEYS[6], 'began', 1)
 end

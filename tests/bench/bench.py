@@ -85,7 +85,8 @@ def quick_place(parent: Path) -> Path:
 def run(options: argparse.Namespace, benches: list[Bench]) -> int:
     with tempfile.TemporaryDirectory(prefix="dungbeetle-bench-") as directory:
         Path(directory).chmod(0o755)  # PostgreSQL's user goes through it
-        rig = Rig(quick_place(Path(directory)), ROOT / options.bin_dir, ROOT / options.bench_dir, runs=options.runs, quick=options.quick)
+        rig = Rig(quick_place(Path(directory)), ROOT / options.bin_dir, ROOT / options.bench_dir, runs=options.runs,
+                  quick=options.quick)
         with rig:
             facts = rig_module.machine(rig)
             figures = measure(rig, benches)

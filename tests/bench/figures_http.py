@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Iterator
 
-from rig import HERE, ROOT, BenchError, Figure, Program, Rig, in_turn, median_of, run_tool
+from rig import HERE, BenchError, Figure, Program, Rig, in_turn, median_of, run_tool
 from figures_jobs import one_job
 from stack import Nginx, find_program, free_port, wait_until
 
@@ -74,7 +74,6 @@ def post_run(rig: Rig, nginx: Nginx, body: str, enqueues: bool) -> dict[str, Any
     queued = rig.redis.call("XLEN", rig.key("queue", POST_QUEUE))
     if enqueues and queued < result["requests"]:
         raise BenchError(f"{result['requests']} jobs were accepted, {queued} are queued")
-    rig.clear_redis()
     return result
 
 
@@ -102,6 +101,7 @@ def post(rig: Rig) -> Iterator[Figure]:
             "floor": lambda: post_run(rig, floor.nginx, body, False),
             "pool": lambda: post_run(rig, pool.nginx, body, True),
         })
+    rig.clear_redis()
     yield rate_figure("post", results, "floor", POST_LIMIT, f"{len(body)} bytes; floor: constant answer")
     yield rate_figure("post-pool", results, "pool", POOL_LIMIT, "floor: 8 threads in FCGX_Accept_r, keep_conn off")
 
@@ -118,5 +118,3 @@ def status(rig: Rig) -> Iterator[Figure]:
     rig.clear_tables()
     yield rate_figure("status", results, "floor", STATUS_LIMIT, "GET of a finished job; floor: constant answer")
 
-
-assert (ROOT / "tests" / "bench" / "load.lua").exists()

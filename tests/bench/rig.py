@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "deploy" / "dev"))
 from stack import Program, Stack, find_program, wait_until  # noqa: E402
 
 ENTRIES = 1_000_000
-QUEUE, SLOTS = "bench", 10
+QUEUE, SLOTS = "bench", 10  # the queue of tasks/bench.sql
 # Neither checkpoints nor autovacuum in mid-run; the catalogs are vacuumed between the runs.
 POSTGRES = {"shared_buffers": "1GB", "jit": "off", "fsync": "on", "max_wal_size": "16GB", "checkpoint_timeout": "1h",
             "autovacuum": "off"}
@@ -343,6 +343,6 @@ def machine(rig: Rig) -> dict[str, Any]:
         "memory_kib": int(_first(r"MemTotal: *(\d+)", "/proc/meminfo")), "kernel": os.uname().release,
         "load_average_before": os.getloadavg(), "postgres": rig.pg.psql("postgres", "SHOW server_version"),
         "redis": _said("redis-server", "--version"), "nginx": _said("nginx", "-v"), "wrk": "-t1 -c32",
-        "commit": _said("git", "rev-parse", "HEAD"), "changed_files": _said("git", "status", "--porcelain") != "?",
+        "commit": _said("git", "rev-parse", "HEAD"), "as_committed": _said("git", "status", "--porcelain") == "?",
         "postgres_settings": POSTGRES, "redis_settings": REDIS,
     }

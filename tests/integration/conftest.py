@@ -16,8 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from support import SANITIZER_DIR, LiveStack, left_running, logged_reports, sanitizer_reports, set_sanitizer_options
+from support import (
+    SANITIZER_DIR,
+    LiveStack,
+    left_running,
+    logged_reports,
+    sanitizer_reports,
+    set_sanitizer_options,
+)
 
 set_sanitizer_options()
 

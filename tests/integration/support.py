@@ -21,7 +21,16 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "deploy" / "dev"))
 
-from stack import PostgresServer, Program, Stack, StackError, deep_merge, free_port, to_yaml, wait_until  # noqa: E402, F401  (for the tests)
+from stack import (  # noqa: E402, F401  (for the tests)
+    PostgresServer,
+    Program,
+    Stack,
+    StackError,
+    deep_merge,
+    free_port,
+    to_yaml,
+    wait_until,
+)
 
 BIN_DIR = os.environ.get("BIN_DIR", "bin")  # the flavour: bin, build/asan/bin or build/tsan/bin
 SANITIZED = "asan" in BIN_DIR or "tsan" in BIN_DIR
@@ -96,18 +105,35 @@ class LiveStack(Stack):
     Results databases: reports (durability full), relaxed and unlogged; three databases of one server.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], *, pg: PostgresServer | None = None,
-                 config: Mapping[str, Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        pg: PostgresServer | None = None,
+        config: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
         self._connections: dict[str, psycopg.Connection[Any]] = {}
         self._redis: redis.Redis | None = None
         self._dbs = {name: name for name in ("reports", "relaxed", "unlogged")}
         if pg:
             suffix = uuid.uuid4().hex[:8]
             self._dbs = {name: f"{name}_{suffix}" for name in self._dbs}
-        options = {"bin_dir": BIN_DIR, "load": 2_000, "queues": {"default": 4, "reports": 2},
-                   "sql_directories": ["queries", QUERIES], **options}
+        options = {
+            "bin_dir": BIN_DIR,
+            "load": 2_000,
+            "queues": {"default": 4, "reports": 2},
+            "sql_directories": ["queries", QUERIES],
+            **options,
+        }
         if not options.get("two_servers"):
-            options["postgres"] = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "64MB", "shared_buffers": "64MB", **(options.get("postgres") or {})}
+            options["postgres"] = {
+                "fsync": "off",
+                "full_page_writes": "off",
+                "max_wal_size": "64MB",
+                "shared_buffers": "64MB",
+                **(options.get("postgres") or {}),
+            }
         super().__init__(directory, config=None, **options)
         if pg:
             self.pg_source = self.pg_results = _Borrowed(pg)  # type: ignore[assignment]
@@ -121,12 +147,14 @@ class LiveStack(Stack):
             "sources": {
                 **{name: {"type": "postgres", "dsn": self.pg_source.url("ledger")} for name in ("ledger", "mirror")},
                 # A server whose administrator likes other forms of text.
-                "odd": {"type": "postgres", "dsn": self.pg_source.url("ledger") + "?options=-c%20intervalstyle%3Dsql_standard"
-                        "%20-c%20datestyle%3DGerman%20-c%20bytea_output%3Descape%20-c%20extra_float_digits%3D-5%20-c%20timezone%3DAsia/Kolkata"
-                        "%20-c%20xmloption%3Ddocument%20-c%20standard_conforming_strings%3Doff"},
+                "odd": {
+                    "type": "postgres",
+                    "dsn": self.pg_source.url("ledger") + "?options=-c%20intervalstyle%3Dsql_standard"
+                    "%20-c%20datestyle%3DGerman%20-c%20bytea_output%3Descape%20-c%20extra_float_digits%3D-5%20-c%20timezone%3DAsia/Kolkata"
+                    "%20-c%20xmloption%3Ddocument%20-c%20standard_conforming_strings%3Doff",
+                },
             },
-            "results": {name: {"type": "postgres", "dsn": self.pg_results.url(self._dbs[name]), **keys}
-                        for name, keys in more.items()},
+            "results": {name: {"type": "postgres", "dsn": self.pg_results.url(self._dbs[name]), **keys} for name, keys in more.items()},
         }
 
     def start_servers(self) -> None:
@@ -148,8 +176,7 @@ class LiveStack(Stack):
 
     # --- the API
 
-    def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None,
-             timeout: float = 30.0) -> Answer:
+    def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 30.0) -> Answer:
         """A request through nginx; the answer's envelope is checked."""
         return check_envelope(*self.request(method, path, body, headers, timeout))
 
@@ -202,8 +229,7 @@ class LiveStack(Stack):
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the series of that name with (at least) these labels; 0 when there is none."""
-        return sum(value for (found, having), value in self.metrics().items()
-                   if found == name and having >= frozenset(labels.items()))
+        return sum(value for (found, having), value in self.metrics().items() if found == name and having >= frozenset(labels.items()))
 
     # --- databases and Redis
 
@@ -238,13 +264,20 @@ class LiveStack(Stack):
         return self.query(
             "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
             " WHERE attrelid = to_regclass(quote_ident(%s)) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-            f"results_{job_id}", db=db)
+            f"results_{job_id}",
+            db=db,
+        )
 
     def tables(self, db: str = "reports") -> set[str]:
         """All tables of the results database but those that are DungBeetle's own."""
-        return {name for (name,) in self.query(
-            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-            " AND relname !~ '^dungbeetle_(results|recovered|marker|template_.*)$'", db=db)}
+        return {
+            name
+            for (name,) in self.query(
+                "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+                " AND relname !~ '^dungbeetle_(results|recovered|marker|template_.*)$'",
+                db=db,
+            )
+        }
 
     def has_table(self, job_id: str, db: str = "reports") -> bool:
         return f"results_{job_id}" in self.tables(db)
@@ -269,7 +302,9 @@ class LiveStack(Stack):
         with self.db("ledger", row_factory=psycopg.rows.dict_row) as connection:
             return connection.execute(
                 "SELECT * FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()"
-                " AND application_name LIKE %s AND query LIKE %s", (f"%{job_id}%", like)).fetchall()
+                " AND application_name LIKE %s AND query LIKE %s",
+                (f"%{job_id}%", like),
+            ).fetchall()
 
     def programs(self) -> list[Program]:
         return [*self.fcgi, *self.workers]
@@ -323,7 +358,12 @@ _REPORT = re.compile(r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|r
 def set_sanitizer_options() -> None:
     """Reports of sanitized programs go to files of their own, which each test looks for when it ends."""
     common = f"log_path={SANITIZER_DIR}/report:exitcode=99"
-    for name, more in (("ASAN", "detect_leaks=1:abort_on_error=0"), ("UBSAN", "print_stacktrace=1"), ("TSAN", "halt_on_error=0:second_deadlock_stack=1"), ("LSAN", "")):
+    for name, more in (
+        ("ASAN", "detect_leaks=1:abort_on_error=0"),
+        ("UBSAN", "print_stacktrace=1"),
+        ("TSAN", "halt_on_error=0:second_deadlock_stack=1"),
+        ("LSAN", ""),
+    ):
         os.environ[f"{name}_OPTIONS"] = ":".join(filter(None, (common, more, os.environ.get(f"{name}_OPTIONS"))))
 
 
@@ -339,8 +379,12 @@ def sanitizer_reports() -> list[str]:
 
 def logged_reports(stack: Stack) -> list[str]:
     """The same in the programs' own logs."""
-    return [f"{program.name}: {line}" for program in [*stack.fcgi, *stack.workers]
-            for line in program.log_text().splitlines() if _REPORT.search(line)]
+    return [
+        f"{program.name}: {line}"
+        for program in [*stack.fcgi, *stack.workers]
+        for line in program.log_text().splitlines()
+        if _REPORT.search(line)
+    ]
 
 
 def left_running(directory: Path) -> list[str]:

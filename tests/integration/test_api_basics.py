@@ -6,7 +6,6 @@ import re
 import socket
 
 import pytest
-
 from support import uid
 
 ROUTES = [  # path, methods that it knows
@@ -31,8 +30,15 @@ def test_index_names_program_and_version(stack):
 def test_tasks_are_listed_with_all_that_a_client_needs(stack):
     tasks = stack.get("/tasks").data
     assert {"numbers", "get_profit_summary", "no_tags"} <= set(tasks)
-    assert tasks["echo"] == {"name": "echo", "queue": "default", "concurrency": 0, "dbs": ["ledger"], "results": ["reports"],
-                             "params": ["first", "second"], "description": "What was sent, as it was sent."}
+    assert tasks["echo"] == {
+        "name": "echo",
+        "queue": "default",
+        "concurrency": 0,
+        "dbs": ["ledger"],
+        "results": ["reports"],
+        "params": ["first", "second"],
+        "description": "What was sent, as it was sent.",
+    }
     assert tasks["top_users"]["queue"] == "reports"
     assert tasks["which_source"]["dbs"] == ["ledger", "mirror"]
     assert tasks["in_three"]["results"] == ["reports", "relaxed", "unlogged"]
@@ -59,8 +65,24 @@ def test_health_says_that_jobs_can_be_accepted(stack):
     assert answer.data["redis"] == "ok"
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/task", "/tasks/numbers", "/tasks/numbers/job", "/jobs", "/jobs/a/b", "/jobs/queue/a/b",
-                                  "/groups/a/b", "/tasks/numbers/jobs/x", "//tasks", "/Tasks", "/tasks/%2e%2e", "/a/b/c/d/e/f/g/h/i/j/k"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        "/task",
+        "/tasks/numbers",
+        "/tasks/numbers/job",
+        "/jobs",
+        "/jobs/a/b",
+        "/jobs/queue/a/b",
+        "/groups/a/b",
+        "/tasks/numbers/jobs/x",
+        "//tasks",
+        "/Tasks",
+        "/tasks/%2e%2e",
+        "/a/b/c/d/e/f/g/h/i/j/k",
+    ],
+)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_unknown_route_is_404(stack, method, path):
     answer = stack.call(method, path, {} if method == "POST" else None)
@@ -68,9 +90,15 @@ def test_unknown_route_is_404(stack, method, path):
     assert "route" in answer.message
 
 
-@pytest.mark.parametrize(("method", "path", "allowed"), [
-    (method, path, allowed) for path, allowed in ROUTES for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND")
-    if method not in allowed.split(", ")])
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        (method, path, allowed)
+        for path, allowed in ROUTES
+        for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND")
+        if method not in allowed.split(", ")
+    ],
+)
 def test_wrong_method_is_405_with_allow(stack, method, path, allowed):
     answer = stack.call(method, path, "{}" if method in ("POST", "PUT", "PATCH") else None)
     assert answer.status == 405
@@ -95,7 +123,9 @@ def test_broken_percent_encoding_is_400(stack, path):
     assert stack.get(path).status == 400
 
 
-@pytest.mark.parametrize("path", ["/jobs/a%20b", "/jobs/a.b", "/jobs/%C3%BC", "/groups/a'b", "/jobs/queue/a;b", f"/jobs/{'x' * 56}", "/jobs/a%2Fb"])
+@pytest.mark.parametrize(
+    "path", ["/jobs/a%20b", "/jobs/a.b", "/jobs/%C3%BC", "/groups/a'b", "/jobs/queue/a;b", f"/jobs/{'x' * 56}", "/jobs/a%2Fb"]
+)
 def test_a_name_that_cannot_be_is_400(stack, path):
     answer = stack.get(path)
     assert answer.status == 400
@@ -130,8 +160,10 @@ def test_answers_are_never_cached(stack):
 def test_many_requests_go_over_one_connection_in_their_order(stack):
     """Pipelined requests on one HTTP connection are answered one after the other, each whole."""
     with socket.create_connection(("127.0.0.1", stack.nginx.port), timeout=10) as s:
-        s.sendall(b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"/", b"/nothing", b"/health"))
-                  + b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        s.sendall(
+            b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"/", b"/nothing", b"/health"))
+            + b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
         text = b""
         while chunk := s.recv(65536):
             text += chunk

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-
 from support import SLOW, ZERO_TIME, uid, wait_until
 from test_api_jobs import UUID
 
@@ -18,6 +17,7 @@ def wait_group(stack, group_id, states=("SUCCESS", "FAILURE"), timeout=30):
     def look():
         data = stack.get(f"/groups/{group_id}").data
         return data if data["state"] in states else None
+
     return wait_until(look, timeout * SLOW, f"group {group_id} {states}")
 
 
@@ -33,8 +33,13 @@ def overlap(spans):
 
 def test_a_group_is_accepted_with_all_its_jobs(stack):
     group_id, job_id = uid("group"), uid()
-    answer = stack.post("/groups", {"group_id": group_id, "jobs": [
-        {"task": "echo", "job_id": job_id, "args": ["a", "b"]}, {"task": "nothing_asked", "queue": "two", "retries": 2}]})
+    answer = stack.post(
+        "/groups",
+        {
+            "group_id": group_id,
+            "jobs": [{"task": "echo", "job_id": job_id, "args": ["a", "b"]}, {"task": "nothing_asked", "queue": "two", "retries": 2}],
+        },
+    )
     assert answer.status == 200
     assert list(answer.data) == ["group_id", "jobs"]
     assert answer.data["group_id"] == group_id
@@ -53,25 +58,38 @@ def test_a_group_is_accepted_with_all_its_jobs(stack):
 
 
 def test_the_go_clients_group_body_is_accepted(stack):
-    body = ('{"group_id":"","concurrency":0,"jobs":[{"task":"nothing_asked","job_id":"","queue":"","eta":"","retries":0,"ttl":0,"args":null,"db":""}]}')
+    body = '{"group_id":"","concurrency":0,"jobs":[{"task":"nothing_asked","job_id":"","queue":"","eta":"","retries":0,"ttl":0,"args":null,"db":""}]}'
     answer = stack.post("/groups", body)
     assert answer.status == 200
     assert re.fullmatch(UUID, answer.data["group_id"])
     assert wait_group(stack, answer.data["group_id"])["state"] == "SUCCESS"
 
 
-@pytest.mark.parametrize(("body", "says"), [
-    ({}, "jobs"), ({"jobs": []}, "jobs"), ({"jobs": None}, "jobs"), ({"jobs": {}}, "array"), ({"jobs": [1]}, "jobs[0]"), ({"jobs": [{}]}, "jobs[0].task"),
-    ({"jobs": [{"task": "nothing_asked"}, {"task": 5}]}, "jobs[1].task"), ({"jobs": [{"task": "nothing_asked", "job_id": "a b"}]}, "jobs[0].job_id"),
-    ({"jobs": [{"task": "nothing_asked"}, {"task": "nothing_asked", "job_id": "x" * 56}]}, "jobs[1].job_id"),
-    ({"jobs": [{"task": "nothing_asked", "eta": "soon"}]}, "jobs[0].eta"), ({"jobs": [{"task": "nothing_asked", "retries": -1}]}, "jobs[0].retries"),
-    ({"jobs": [{"task": "nothing_asked", "db": "x"}]}, "jobs[0].db"), ({"jobs": [{"task": "echo", "args": [[]]}]}, "jobs[0].args"),
-    ({"group_id": "a b", "jobs": [{"task": "nothing_asked"}]}, "group_id"), ({"group_id": 5, "jobs": [{"task": "nothing_asked"}]}, "group_id"),
-    ({"group_id": "g" * 129, "jobs": [{"task": "nothing_asked"}]}, "group_id"),
-    ({"concurrency": -1, "jobs": [{"task": "nothing_asked"}]}, "concurrency"), ({"concurrency": "2", "jobs": [{"task": "nothing_asked"}]}, "concurrency"),
-    ({"jobs": [{"task": "nothing_asked", "job_id": "twin"}, {"task": "nothing_asked", "job_id": "twin"}]}, "twin"),
-    ({"jobs": [{"task": "nothing_asked"}] * 1001}, "1000"),
-])
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({}, "jobs"),
+        ({"jobs": []}, "jobs"),
+        ({"jobs": None}, "jobs"),
+        ({"jobs": {}}, "array"),
+        ({"jobs": [1]}, "jobs[0]"),
+        ({"jobs": [{}]}, "jobs[0].task"),
+        ({"jobs": [{"task": "nothing_asked"}, {"task": 5}]}, "jobs[1].task"),
+        ({"jobs": [{"task": "nothing_asked", "job_id": "a b"}]}, "jobs[0].job_id"),
+        ({"jobs": [{"task": "nothing_asked"}, {"task": "nothing_asked", "job_id": "x" * 56}]}, "jobs[1].job_id"),
+        ({"jobs": [{"task": "nothing_asked", "eta": "soon"}]}, "jobs[0].eta"),
+        ({"jobs": [{"task": "nothing_asked", "retries": -1}]}, "jobs[0].retries"),
+        ({"jobs": [{"task": "nothing_asked", "db": "x"}]}, "jobs[0].db"),
+        ({"jobs": [{"task": "echo", "args": [[]]}]}, "jobs[0].args"),
+        ({"group_id": "a b", "jobs": [{"task": "nothing_asked"}]}, "group_id"),
+        ({"group_id": 5, "jobs": [{"task": "nothing_asked"}]}, "group_id"),
+        ({"group_id": "g" * 129, "jobs": [{"task": "nothing_asked"}]}, "group_id"),
+        ({"concurrency": -1, "jobs": [{"task": "nothing_asked"}]}, "concurrency"),
+        ({"concurrency": "2", "jobs": [{"task": "nothing_asked"}]}, "concurrency"),
+        ({"jobs": [{"task": "nothing_asked", "job_id": "twin"}, {"task": "nothing_asked", "job_id": "twin"}]}, "twin"),
+        ({"jobs": [{"task": "nothing_asked"}] * 1001}, "1000"),
+    ],
+)
 def test_an_invalid_group_is_400_and_says_which_field_of_which_job(stack, body, says):
     answer = stack.post("/groups", body)
     assert answer.status == 400, answer
@@ -89,7 +107,9 @@ def test_a_group_is_all_or_nothing(stack):
     queue, taken = uid("nobody"), uid()
     stack.submit("nothing_asked", job_id=taken, queue=queue)
     group_id, other = uid("group"), uid()
-    answer = stack.post("/groups", {"group_id": group_id, "jobs": [{"task": "nothing_asked", "job_id": other}, {"task": "nothing_asked", "job_id": taken}]})
+    answer = stack.post(
+        "/groups", {"group_id": group_id, "jobs": [{"task": "nothing_asked", "job_id": other}, {"task": "nothing_asked", "job_id": taken}]}
+    )
     assert answer.status == 409
     assert taken in answer.message
     assert stack.get(f"/jobs/{other}").status == 404
@@ -172,7 +192,20 @@ def test_concurrency_holds_across_queues_and_with_failing_retried_and_deleted_jo
     assert len(group["jobs"]) == 11
     ended = {job["job_id"]: job["state"] for job in group["jobs"]}
     assert [ended.get(job_id) for job_id in ids] == [
-        "SUCCESS", "SUCCESS", "FAILURE", "SUCCESS", "FAILURE", "SUCCESS", "FAILURE", None, None, "SUCCESS", "SUCCESS", "SUCCESS", "SUCCESS"]
+        "SUCCESS",
+        "SUCCESS",
+        "FAILURE",
+        "SUCCESS",
+        "FAILURE",
+        "SUCCESS",
+        "FAILURE",
+        None,
+        None,
+        "SUCCESS",
+        "SUCCESS",
+        "SUCCESS",
+        "SUCCESS",
+    ]
     spans = [stack.rows(job_id)[0] for job_id in ids if ended.get(job_id) == "SUCCESS"]
     assert overlap(spans) <= 2
 

@@ -5,8 +5,7 @@ import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
-
-from support import ZERO_TIME, SLOW, uid, wait_until
+from support import SLOW, ZERO_TIME, uid, wait_until
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
@@ -29,7 +28,16 @@ def test_a_job_is_accepted_and_ends_in_success(stack):
     assert answer.data == {"job_id": job_id, "task": "echo", "queue": "default", "eta": ZERO_TIME, "retries": 0}
     job = stack.wait(job_id)
     assert list(job)[:4] == ["job_id", "state", "count", "error"]
-    assert {"job_id": job_id, "state": "SUCCESS", "count": 1, "error": "", "task": "echo", "queue": "default", "attempt": 1, "worker": "worker-0"}.items() <= job.items()
+    assert {
+        "job_id": job_id,
+        "state": "SUCCESS",
+        "count": 1,
+        "error": "",
+        "task": "echo",
+        "queue": "default",
+        "attempt": 1,
+        "worker": "worker-0",
+    }.items() <= job.items()
     assert job["results"] == {"db": "reports", "table": f"results_{job_id}"}
     times = [datetime.fromisoformat(job[name].replace("Z", "+00:00")) for name in ("queued_at", "started_at", "finished_at")]
     assert times == sorted(times)
@@ -66,24 +74,60 @@ def test_unknown_fields_are_ignored(stack):
 
 
 def test_null_counts_as_absent(stack):
-    answer = stack.post("/tasks/nothing_asked/jobs", {name: None for name in ("job_id", "queue", "db", "eta", "retries", "ttl", "timeout", "args")})
+    answer = stack.post(
+        "/tasks/nothing_asked/jobs", {name: None for name in ("job_id", "queue", "db", "eta", "retries", "ttl", "timeout", "args")}
+    )
     assert answer.status == 200
     assert stack.wait(answer.data["job_id"])["state"] == "SUCCESS"
 
 
-@pytest.mark.parametrize(("field", "value", "says"), [
-    ("job_id", 1, "string"), ("job_id", "a b", "allowed"), ("job_id", "a.b", "allowed"), ("job_id", "a'; DROP TABLE x; --", "allowed"),
-    ("job_id", "ü", "allowed"), ("job_id", "x" * 56, "55"), ("job_id", "a\nb", "allowed"), ("job_id", "a\0b", "allowed"), ("job_id", [], "string"),
-    ("queue", 5, "string"), ("queue", "a/b", "allowed"), ("queue", "q" * 129, "128"), ("queue", {}, "string"),
-    ("db", "nowhere", "ledger"), ("db", 1, "string"), ("db", "mirror", "ledger"),
-    ("eta", "tomorrow", "yyyy-mm-dd"), ("eta", "2030-02-30 00:00:00", "yyyy-mm-dd"), ("eta", "2030-01-01", "yyyy-mm-dd"), ("eta", 1893456000, "string"),
-    ("eta", "2030-01-01 25:00:00", "yyyy-mm-dd"), ("eta", "2030-01-01 00:00:00 ", "yyyy-mm-dd"), ("eta", "2030-01-01 00:00:00\0", "yyyy-mm-dd"),
-    ("retries", -1, "0 to"), ("retries", "1", "number"), ("retries", 1.5, "number"), ("retries", 10**9, "0 to"), ("retries", True, "number"),
-    ("ttl", -1, "0 to"), ("ttl", "1h", "number"), ("ttl", 10**15, "0 to"), ("ttl", 2**63 - 1, "0 to"),
-    ("timeout", -1, "0 to"), ("timeout", [], "number"), ("timeout", 10**15, "0 to"),
-    ("args", "a", "array"), ("args", {"a": 1}, "array"), ("args", ["a", ["b"]], "args[1]"), ("args", [{}, "b"], "args[0]"),
-    ("args", ["a", "b\0c"], "args[1]"), ("args", ["x"] * 101, "100"), ("args", ["a", "x" * (64 * 1024 + 1)], "args[1]"),
-])
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("job_id", 1, "string"),
+        ("job_id", "a b", "allowed"),
+        ("job_id", "a.b", "allowed"),
+        ("job_id", "a'; DROP TABLE x; --", "allowed"),
+        ("job_id", "ü", "allowed"),
+        ("job_id", "x" * 56, "55"),
+        ("job_id", "a\nb", "allowed"),
+        ("job_id", "a\0b", "allowed"),
+        ("job_id", [], "string"),
+        ("queue", 5, "string"),
+        ("queue", "a/b", "allowed"),
+        ("queue", "q" * 129, "128"),
+        ("queue", {}, "string"),
+        ("db", "nowhere", "ledger"),
+        ("db", 1, "string"),
+        ("db", "mirror", "ledger"),
+        ("eta", "tomorrow", "yyyy-mm-dd"),
+        ("eta", "2030-02-30 00:00:00", "yyyy-mm-dd"),
+        ("eta", "2030-01-01", "yyyy-mm-dd"),
+        ("eta", 1893456000, "string"),
+        ("eta", "2030-01-01 25:00:00", "yyyy-mm-dd"),
+        ("eta", "2030-01-01 00:00:00 ", "yyyy-mm-dd"),
+        ("eta", "2030-01-01 00:00:00\0", "yyyy-mm-dd"),
+        ("retries", -1, "0 to"),
+        ("retries", "1", "number"),
+        ("retries", 1.5, "number"),
+        ("retries", 10**9, "0 to"),
+        ("retries", True, "number"),
+        ("ttl", -1, "0 to"),
+        ("ttl", "1h", "number"),
+        ("ttl", 10**15, "0 to"),
+        ("ttl", 2**63 - 1, "0 to"),
+        ("timeout", -1, "0 to"),
+        ("timeout", [], "number"),
+        ("timeout", 10**15, "0 to"),
+        ("args", "a", "array"),
+        ("args", {"a": 1}, "array"),
+        ("args", ["a", ["b"]], "args[1]"),
+        ("args", [{}, "b"], "args[0]"),
+        ("args", ["a", "b\0c"], "args[1]"),
+        ("args", ["x"] * 101, "100"),
+        ("args", ["a", "x" * (64 * 1024 + 1)], "args[1]"),
+    ],
+)
 def test_an_invalid_field_is_400_and_named(stack, field, value, says):
     before = stack.r.xlen(stack.key("queue:default"))
     answer = post(stack, **{field: value})
@@ -93,11 +137,34 @@ def test_an_invalid_field_is_400_and_named(stack, field, value, says):
     assert stack.r.xlen(stack.key("queue:default")) <= before
 
 
-@pytest.mark.parametrize("body", [
-    "{", '{"job_id": "x"', "[]", '"text"', "5", "true", '{"job_id": "x",}', "{'job_id': 'x'}", '{"args": [01]}', '{"args": [NaN]}', '{"args": [1.]}', "nonsense",
-    '{} {}', '{"a": "\x01"}', '{"args": [18446744073709551616, 1]}', b'{"job_id": "\xff"}', b'{"args": ["\xc0\xaf", "\xed\xa0\x80"]}', b"{}\0", "{" * 5 + "}" * 4,
-    '{"args": ' + "[" * 17 + "]" * 17 + "}", '{"retries": 1e2}', '{"retries": 0x10}', "\ufeff{}x",
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{",
+        '{"job_id": "x"',
+        "[]",
+        '"text"',
+        "5",
+        "true",
+        '{"job_id": "x",}',
+        "{'job_id': 'x'}",
+        '{"args": [01]}',
+        '{"args": [NaN]}',
+        '{"args": [1.]}',
+        "nonsense",
+        "{} {}",
+        '{"a": "\x01"}',
+        '{"args": [18446744073709551616, 1]}',
+        b'{"job_id": "\xff"}',
+        b'{"args": ["\xc0\xaf", "\xed\xa0\x80"]}',
+        b"{}\0",
+        "{" * 5 + "}" * 4,
+        '{"args": ' + "[" * 17 + "]" * 17 + "}",
+        '{"retries": 1e2}',
+        '{"retries": 0x10}',
+        "\ufeff{}x",
+    ],
+)
 def test_a_body_that_is_no_json_object_is_400(stack, body):
     answer = stack.post("/tasks/nothing_asked/jobs", body)
     assert answer.status == 400, answer
@@ -145,11 +212,17 @@ def test_the_requests_queue_comes_before_the_tasks(stack):
     assert stack.post("/tasks/top_users/jobs", {"args": ["3"], "queue": "two"}).data["queue"] == "two"
 
 
-@pytest.mark.parametrize(("args", "found"), [
-    (["text", "x"], ("text", "x", False, False)), ([1, -2.5], ("1", "-2.5", False, False)), ([True, False], ("true", "false", False, False)),
-    ([None, ""], (None, "", True, False)), ([12345678901234567890, 1e3], ("12345678901234567890", "1000.0", False, False)),
-    (["1.10e5", "NULL"], ("1.10e5", "NULL", False, False)),
-])
+@pytest.mark.parametrize(
+    ("args", "found"),
+    [
+        (["text", "x"], ("text", "x", False, False)),
+        ([1, -2.5], ("1", "-2.5", False, False)),
+        ([True, False], ("true", "false", False, False)),
+        ([None, ""], (None, "", True, False)),
+        ([12345678901234567890, 1e3], ("12345678901234567890", "1000.0", False, False)),
+        (["1.10e5", "NULL"], ("1.10e5", "NULL", False, False)),
+    ],
+)
 def test_arguments_of_every_json_type_arrive_as_they_were_written(stack, args, found):
     assert stack.rows(stack.succeed("echo", *args)) == [found]
 
@@ -161,10 +234,28 @@ def test_the_digits_of_a_number_are_kept(stack):
     assert stack.rows(job_id)[0][:2] == ("0.10000000000000000000001", "1E+2")
 
 
-@pytest.mark.parametrize("text", [
-    "'; DROP TABLE users; --", "\\'; DELETE FROM entries; --", "$1", "%s%n", "\\x00", 'a"b\'c`d', "line\nline\ttab\r\\", "𝄞 ünï 日本語", "\u202e\ufeff\u200b",
-    "1); DROP TABLE dungbeetle_results; --", "$$; SELECT 1; $$", "\\.", "\\N", "x" * 65536, "a\u0001b", "/*", "--",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'; DROP TABLE users; --",
+        "\\'; DELETE FROM entries; --",
+        "$1",
+        "%s%n",
+        "\\x00",
+        "a\"b'c`d",
+        "line\nline\ttab\r\\",
+        "𝄞 ünï 日本語",
+        "\u202e\ufeff\u200b",
+        "1); DROP TABLE dungbeetle_results; --",
+        "$$; SELECT 1; $$",
+        "\\.",
+        "\\N",
+        "x" * 65536,
+        "a\u0001b",
+        "/*",
+        "--",
+    ],
+)
 def test_an_argument_is_data_whatever_it_looks_like(stack, text):
     assert stack.rows(stack.succeed("echo", text, "'" + text[:100]))[0][:2] == (text, "'" + text[:100])
     assert stack.query("SELECT count(*) FROM users", db="ledger") == [(20,)]
@@ -173,7 +264,14 @@ def test_an_argument_is_data_whatever_it_looks_like(stack, text):
 def test_arguments_become_the_types_that_the_query_names(stack):
     job_id = stack.succeed("echo_typed", 9223372036854775807, "12345678901234567890.12345", True, "2024-02-29", "{1,NULL,3}", '{"a": [1]}')
     (row,) = stack.rows(job_id)
-    assert [str(value) for value in row] == ["9223372036854775807", "12345678901234567890.12345", "True", "2024-02-29", "[1, None, 3]", "{'a': [1]}"]
+    assert [str(value) for value in row] == [
+        "9223372036854775807",
+        "12345678901234567890.12345",
+        "True",
+        "2024-02-29",
+        "[1, None, 3]",
+        "{'a': [1]}",
+    ]
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
@@ -294,11 +392,17 @@ def test_retries_and_eta_are_told_back(stack):
     assert stack.post("/tasks/timed_retries/jobs", {"args": ["0"]}).data["retries"] == 2
 
 
-@pytest.mark.parametrize(("eta", "told"), [
-    ("2033-04-05 06:07:08", "2033-04-05T06:07:08Z"), ("2033-04-05T06:07:08Z", "2033-04-05T06:07:08Z"),
-    ("2033-04-05T06:07:08.25Z", "2033-04-05T06:07:08.250Z"), ("2033-04-05T06:07:08+05:30", "2033-04-05T00:37:08Z"),
-    ("2033-04-05T06:07:08-08:00", "2033-04-05T14:07:08Z"), ("2032-02-29 23:59:59", "2032-02-29T23:59:59Z"),
-])
+@pytest.mark.parametrize(
+    ("eta", "told"),
+    [
+        ("2033-04-05 06:07:08", "2033-04-05T06:07:08Z"),
+        ("2033-04-05T06:07:08Z", "2033-04-05T06:07:08Z"),
+        ("2033-04-05T06:07:08.25Z", "2033-04-05T06:07:08.250Z"),
+        ("2033-04-05T06:07:08+05:30", "2033-04-05T00:37:08Z"),
+        ("2033-04-05T06:07:08-08:00", "2033-04-05T14:07:08Z"),
+        ("2032-02-29 23:59:59", "2032-02-29T23:59:59Z"),
+    ],
+)
 def test_eta_formats(stack, eta, told):
     answer = post(stack, eta=eta)
     assert answer.status == 200
@@ -343,6 +447,7 @@ def test_limits_of_the_configuration_are_kept(stack, make_stack):
 def test_a_job_is_accepted_once_when_posted_many_times_at_once(stack):
     """Of requests that arrive together for one id, exactly one is accepted."""
     from concurrent.futures import ThreadPoolExecutor
+
     job_id, queue = uid(), uid("nobody")
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: post(stack, job_id=job_id, queue=queue).status, range(24)))
@@ -351,6 +456,6 @@ def test_a_job_is_accepted_once_when_posted_many_times_at_once(stack):
 
 
 def test_error_texts_of_databases_are_valid_json_whatever_they_hold(stack):
-    job = stack.fail("echo_typed", "ü\"\n\\\u0001", 1, True, "2024-01-01", "{}", "{}")
+    job = stack.fail("echo_typed", 'ü"\n\\\u0001', 1, True, "2024-01-01", "{}", "{}")
     assert "ü" in job["error"]
     json.dumps(job)

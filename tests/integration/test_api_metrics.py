@@ -3,7 +3,6 @@
 import time
 
 import pytest
-
 from support import uid, wait_until
 
 
@@ -15,8 +14,10 @@ def moved(stack):
     def by(name, **labels):
         wanted = frozenset(labels.items())
         after = stack.metrics()
-        return (sum(value for (found, having), value in after.items() if found == name and having >= wanted)
-                - sum(value for (found, having), value in before.items() if found == name and having >= wanted))
+        return sum(value for (found, having), value in after.items() if found == name and having >= wanted) - sum(
+            value for (found, having), value in before.items() if found == name and having >= wanted
+        )
+
     return by
 
 
@@ -27,9 +28,18 @@ def test_the_text_is_valid_and_every_family_is_described(stack):
     stack.metrics()
     names = {line.split(" ")[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert names == {line.split(" ")[2] for line in text.splitlines() if line.startswith("# HELP")}
-    assert {"dungbeetle_jobs_accepted_total", "dungbeetle_jobs_finished_total", "dungbeetle_run_seconds", "dungbeetle_wait_seconds", "dungbeetle_rows_total",
-            "dungbeetle_queue_waiting", "dungbeetle_queue_running", "dungbeetle_queue_oldest_seconds", "dungbeetle_workers_alive",
-            "dungbeetle_http_requests_total"} <= names
+    assert {
+        "dungbeetle_jobs_accepted_total",
+        "dungbeetle_jobs_finished_total",
+        "dungbeetle_run_seconds",
+        "dungbeetle_wait_seconds",
+        "dungbeetle_rows_total",
+        "dungbeetle_queue_waiting",
+        "dungbeetle_queue_running",
+        "dungbeetle_queue_oldest_seconds",
+        "dungbeetle_workers_alive",
+        "dungbeetle_http_requests_total",
+    } <= names
 
 
 def test_accepted_and_finished_jobs_and_rows_are_counted(stack, moved):
@@ -56,7 +66,9 @@ def test_run_times_and_waits_are_histograms(stack, moved):
     assert 0.3 <= moved("dungbeetle_run_seconds_sum") < 2
     assert moved("dungbeetle_wait_seconds_count") == 1
     assert moved("dungbeetle_run_seconds_bucket", le="+Inf") == 1
-    buckets = sorted((float(dict(labels)["le"]), value) for (name, labels), value in stack.metrics().items() if name == "dungbeetle_run_seconds_bucket")
+    buckets = sorted(
+        (float(dict(labels)["le"]), value) for (name, labels), value in stack.metrics().items() if name == "dungbeetle_run_seconds_bucket"
+    )
     assert [value for _, value in buckets] == sorted(value for _, value in buckets)
     assert moved("dungbeetle_run_seconds_bucket", le="0.1") == 0
 

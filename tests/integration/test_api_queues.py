@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta, timezone
 
 import pytest
-
 from support import ZERO_TIME, uid
 
 
@@ -30,12 +29,44 @@ def test_an_entry_has_the_names_and_forms_that_the_go_client_decodes(stack, queu
     job_id = stack.submit("echo", "secret", "x", queue=queue, retries=3, timeout=90, eta="2034-05-06 07:08:09")
     (entry,) = stack.get(f"/jobs/queue/{queue}").data
     assert entry == {
-        "ID": job_id, "OnSuccessIDs": None, "Status": "scheduled", "Queue": queue, "Schedule": "", "MaxRetry": 3, "Retried": 0, "PrevErr": "",
-        "ProcessedAt": ZERO_TIME, "PrevJobResult": None,
-        "Job": {"OnSuccess": None, "Task": "echo", "Payload": None, "OnError": None,
-                "Opts": {"ID": job_id, "ETA": "2034-05-06T07:08:09Z", "Queue": queue, "MaxRetries": 3, "Schedule": "", "Timeout": 90_000_000_000}},
+        "ID": job_id,
+        "OnSuccessIDs": None,
+        "Status": "scheduled",
+        "Queue": queue,
+        "Schedule": "",
+        "MaxRetry": 3,
+        "Retried": 0,
+        "PrevErr": "",
+        "ProcessedAt": ZERO_TIME,
+        "PrevJobResult": None,
+        "Job": {
+            "OnSuccess": None,
+            "Task": "echo",
+            "Payload": None,
+            "OnError": None,
+            "Opts": {
+                "ID": job_id,
+                "ETA": "2034-05-06T07:08:09Z",
+                "Queue": queue,
+                "MaxRetries": 3,
+                "Schedule": "",
+                "Timeout": 90_000_000_000,
+            },
+        },
     }
-    assert list(entry) == ["ID", "OnSuccessIDs", "Status", "Queue", "Schedule", "MaxRetry", "Retried", "PrevErr", "ProcessedAt", "PrevJobResult", "Job"]
+    assert list(entry) == [
+        "ID",
+        "OnSuccessIDs",
+        "Status",
+        "Queue",
+        "Schedule",
+        "MaxRetry",
+        "Retried",
+        "PrevErr",
+        "ProcessedAt",
+        "PrevJobResult",
+        "Job",
+    ]
 
 
 def test_a_job_without_eta_is_queued_and_has_the_zero_time(stack, queue):
@@ -81,7 +112,20 @@ def test_a_page_has_a_default_bound(stack, queue):
     assert len(stack.get(f"/jobs/queue/{queue}?limit=1000").data) == 105
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=x", "limit=1001", "limit=1.5", "limit=99999999999999999999", "after=a.b", "after=" + "x" * 56, "after=%zz"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=-1",
+        "limit=x",
+        "limit=1001",
+        "limit=1.5",
+        "limit=99999999999999999999",
+        "after=a.b",
+        "after=" + "x" * 56,
+        "after=%zz",
+    ],
+)
 def test_a_wrong_page_is_400(stack, query):
     answer = stack.get(f"/jobs/queue/default?{query}")
     assert answer.status == 400

@@ -6,7 +6,6 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from support import BIN_DIR, ROOT, deep_merge, to_yaml, uid, wait_until
 
 PROGRAMS = ["dungbeetle-fcgi", "dungbeetle-worker", "dungbeetle-expire"]
@@ -15,7 +14,9 @@ BIN = ROOT / BIN_DIR
 
 def call(program, *args, env=None, cwd=None, timeout=60):
     clean = {key: value for key, value in os.environ.items() if not key.startswith("DUNGBEETLE_")}
-    return subprocess.run([BIN / program, *args], capture_output=True, text=True, check=False, timeout=timeout, env={**clean, **(env or {})}, cwd=cwd)
+    return subprocess.run(
+        [BIN / program, *args], capture_output=True, text=True, check=False, timeout=timeout, env={**clean, **(env or {})}, cwd=cwd
+    )
 
 
 @pytest.fixture
@@ -31,6 +32,7 @@ def config(stack, tmp_path):
         base["sql_directories"] = [str(tasks)]
         path.write_text(text if text is not None else to_yaml(deep_merge(base, changes or {})))
         return path
+
     make.sql = tasks
     return make
 
@@ -48,8 +50,11 @@ def test_help_names_every_flag(program):
     assert done.returncode == 0
     assert done.stdout.startswith(f"Usage: {program}")
     flags = {"--config", "--check", "--version", "--help"}
-    flags |= {"dungbeetle-fcgi": {"--sql-directory", "--socket"}, "dungbeetle-expire": {"--dry-run"},
-              "dungbeetle-worker": {"--sql-directory", "--queue", "--worker-name", "--worker-concurrency"}}[program]
+    flags |= {
+        "dungbeetle-fcgi": {"--sql-directory", "--socket"},
+        "dungbeetle-expire": {"--dry-run"},
+        "dungbeetle-worker": {"--sql-directory", "--queue", "--worker-name", "--worker-concurrency"},
+    }[program]
     assert set(re.findall(r"(?m)^  (--[a-z-]+)", done.stdout)) == flags
 
 
@@ -63,7 +68,10 @@ def test_a_wrong_flag_is_status_2_and_named(program, args):
     assert args[0].split("=")[0] in done.stderr
 
 
-@pytest.mark.parametrize(("program", "args"), [("dungbeetle-fcgi", ["--queue", "a"]), ("dungbeetle-expire", ["--sql-directory", "a"]), ("dungbeetle-worker", ["--dry-run"])])
+@pytest.mark.parametrize(
+    ("program", "args"),
+    [("dungbeetle-fcgi", ["--queue", "a"]), ("dungbeetle-expire", ["--sql-directory", "a"]), ("dungbeetle-worker", ["--dry-run"])],
+)
 def test_a_flag_of_another_program_is_status_2_and_says_so(program, args):
     done = call(program, *args)
     assert done.returncode == 2
@@ -71,11 +79,19 @@ def test_a_flag_of_another_program_is_status_2_and_says_so(program, args):
     assert "another" in done.stderr
 
 
-@pytest.mark.parametrize(("args", "says"), [
-    (["--queue", "a b"], "--queue"), (["--queue", "a:0"], "--queue"), (["--queue", "a:99999"], "--queue"), (["--queue", ""], "--queue"),
-    (["--worker-concurrency", "0"], "--worker-concurrency"), (["--worker-concurrency", "x"], "--worker-concurrency"),
-    (["--sql-directory", "/no/such/directory"], "/no/such/directory"), (["--config", "/no/such/file.yml"], "/no/such/file.yml"),
-])
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--queue", "a b"], "--queue"),
+        (["--queue", "a:0"], "--queue"),
+        (["--queue", "a:99999"], "--queue"),
+        (["--queue", ""], "--queue"),
+        (["--worker-concurrency", "0"], "--worker-concurrency"),
+        (["--worker-concurrency", "x"], "--worker-concurrency"),
+        (["--sql-directory", "/no/such/directory"], "/no/such/directory"),
+        (["--config", "/no/such/file.yml"], "/no/such/file.yml"),
+    ],
+)
 def test_a_wrong_value_of_a_flag_is_status_2_and_named(config, args, says):
     more = [] if "--config" in args else ["--config", config()]
     done = call("dungbeetle-worker", "--check", *more, *args)
@@ -103,18 +119,34 @@ def test_check_names_what_was_checked(config):
         assert word in done.stdout, done
 
 
-GOOD = "redis:\n  url: redis://127.0.0.1:1\nsources:\n  a: {type: postgres, dsn: \"x=\"}\nresults:\n  b: {type: postgres, dsn: \"x=\"}\n"
+GOOD = 'redis:\n  url: redis://127.0.0.1:1\nsources:\n  a: {type: postgres, dsn: "x="}\nresults:\n  b: {type: postgres, dsn: "x="}\n'
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize(("text", "line", "says"), [
-    ("nonsense: 1\n" + GOOD, 1, "nonsense"), (GOOD + "worker:\n  leese: 1s\n", 8, "leese"), (GOOD + "worker:\n  lease: 5\n", 8, "lease"),
-    (GOOD + "worker:\n  lease: 5 parsecs\n", 8, "lease"), (GOOD + "worker:\n  concurrency: many\n", 8, "concurrency"), (GOOD + "worker:\n  concurrency: 0\n", 8, "concurrency"),
-    (GOOD + "jobs:\n  reject_wrong_args: perhaps\n", 8, "reject_wrong_args"), (GOOD + "limits:\n  body: 1 parsec\n", 8, "body"), (GOOD + "limits: 5\n", 7, "limits"),
-    (GOOD + "log:\n  level: loud\n", 8, "level"), (GOOD + "worker:\n  queues: {\"a b\": 1}\n", 8, "queue"), (GOOD.replace("type: postgres", "type: oracle", 1), 4, "type"),
-    (GOOD.replace(", dsn: \"x=\"", "", 1), 4, "dsn"), (GOOD + "redis:\n  url: x\n", 7, "before"), (GOOD.replace("redis://127.0.0.1:1", "http://x"), 2, "redis.url"),
-    (GOOD + "expire: {batch: -1}\n", 7, "batch"), (GOOD + "\tx: 1\n", 7, ""), (GOOD + "a: [1\n", None, ""), ("- a\n- b\n", 1, ""),
-])
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("nonsense: 1\n" + GOOD, 1, "nonsense"),
+        (GOOD + "worker:\n  leese: 1s\n", 8, "leese"),
+        (GOOD + "worker:\n  lease: 5\n", 8, "lease"),
+        (GOOD + "worker:\n  lease: 5 parsecs\n", 8, "lease"),
+        (GOOD + "worker:\n  concurrency: many\n", 8, "concurrency"),
+        (GOOD + "worker:\n  concurrency: 0\n", 8, "concurrency"),
+        (GOOD + "jobs:\n  reject_wrong_args: perhaps\n", 8, "reject_wrong_args"),
+        (GOOD + "limits:\n  body: 1 parsec\n", 8, "body"),
+        (GOOD + "limits: 5\n", 7, "limits"),
+        (GOOD + "log:\n  level: loud\n", 8, "level"),
+        (GOOD + 'worker:\n  queues: {"a b": 1}\n', 8, "queue"),
+        (GOOD.replace("type: postgres", "type: oracle", 1), 4, "type"),
+        (GOOD.replace(', dsn: "x="', "", 1), 4, "dsn"),
+        (GOOD + "redis:\n  url: x\n", 7, "before"),
+        (GOOD.replace("redis://127.0.0.1:1", "http://x"), 2, "redis.url"),
+        (GOOD + "expire: {batch: -1}\n", 7, "batch"),
+        (GOOD + "\tx: 1\n", 7, ""),
+        (GOOD + "a: [1\n", None, ""),
+        ("- a\n- b\n", 1, ""),
+    ],
+)
 def test_a_wrong_configuration_is_status_2_with_file_line_and_key(program, config, text, line, says):
     path = config(text=text)
     done = call(program, "--check", "--config", path)
@@ -132,15 +164,31 @@ def test_an_empty_configuration_is_status_2_and_says_what_is_missing(config):
 
 
 @pytest.mark.parametrize("program", PROGRAMS[:2])
-@pytest.mark.parametrize(("text", "line", "says"), [
-    ("SELECT 1;\n", 1, "name"), ("-- name: a\n-- db: ledger\n", 1, "empty"), ("-- name: a\n-- db: nowhere\nSELECT 1;\n", 2, "nowhere"),
-    ("-- name: a\n-- results: nowhere\nSELECT 1;\n", 2, "nowhere"), ("-- name: a\nSELECT 1;\n-- name: a\nSELECT 2;\n", 3, "a"),
-    ("-- name: a b\nSELECT 1;\n", 1, "name"), ("-- name: a\n-- timeout: soon\nSELECT 1;\n", 2, "timeout"), ("-- name: a\n-- colour: red\nSELECT 1;\n", 2, "colour"),
-    ("-- name: a\n-- raw: perhaps\nSELECT 1;\n", 2, "raw"), ("-- name: a\nSELECT $1, $3;\n", 2, "$2"), ("-- name: a\n-- queue: a b\nSELECT 1;\n", 2, "queue"),
-    ("-- name: a\n-- params: x, y\nSELECT $1;\n", 2, "params"), ("-- name: a\nSELECT 1; SELECT 2;\n", 2, ""), ("-- name: fine\nSELECT 1;\n", 1, "fine"),
-    ("-- name: a\n-- name: b\nSELECT 1;\n", 1, ""), ("-- name: a\n-- retries: -1\nSELECT 1;\n", 2, "retries"), ("-- name: a\n-- db: ledger,\nSELECT 1;\n", 2, "list"),
-    ("-- name: a\nSELECT 'open;\n", 2, ""), ("-- name: a\n-- ttl: 0\nSELECT 1;\n", 2, "ttl"), ("-- name: \nSELECT 1;\n", 1, "name"),
-])
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("SELECT 1;\n", 1, "name"),
+        ("-- name: a\n-- db: ledger\n", 1, "empty"),
+        ("-- name: a\n-- db: nowhere\nSELECT 1;\n", 2, "nowhere"),
+        ("-- name: a\n-- results: nowhere\nSELECT 1;\n", 2, "nowhere"),
+        ("-- name: a\nSELECT 1;\n-- name: a\nSELECT 2;\n", 3, "a"),
+        ("-- name: a b\nSELECT 1;\n", 1, "name"),
+        ("-- name: a\n-- timeout: soon\nSELECT 1;\n", 2, "timeout"),
+        ("-- name: a\n-- colour: red\nSELECT 1;\n", 2, "colour"),
+        ("-- name: a\n-- raw: perhaps\nSELECT 1;\n", 2, "raw"),
+        ("-- name: a\nSELECT $1, $3;\n", 2, "$2"),
+        ("-- name: a\n-- queue: a b\nSELECT 1;\n", 2, "queue"),
+        ("-- name: a\n-- params: x, y\nSELECT $1;\n", 2, "params"),
+        ("-- name: a\nSELECT 1; SELECT 2;\n", 2, ""),
+        ("-- name: fine\nSELECT 1;\n", 1, "fine"),
+        ("-- name: a\n-- name: b\nSELECT 1;\n", 1, ""),
+        ("-- name: a\n-- retries: -1\nSELECT 1;\n", 2, "retries"),
+        ("-- name: a\n-- db: ledger,\nSELECT 1;\n", 2, "list"),
+        ("-- name: a\nSELECT 'open;\n", 2, ""),
+        ("-- name: a\n-- ttl: 0\nSELECT 1;\n", 2, "ttl"),
+        ("-- name: \nSELECT 1;\n", 1, "name"),
+    ],
+)
 def test_a_wrong_task_is_status_2_with_file_and_line(program, config, text, line, says):
     path = config.sql / "b.sql"
     path.write_text(text)
@@ -161,9 +209,15 @@ def test_a_directory_without_tasks_is_status_2(program, config, tmp_path):
     assert str(empty) in done.stderr
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("SELECT * FROM there_is_none;", "there_is_none"), ("SELEC 1;", "syntax"), ("SELECT FROM users;", "column"), ("SELECT nothing FROM users;", "nothing"),
-])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("SELECT * FROM there_is_none;", "there_is_none"),
+        ("SELEC 1;", "syntax"),
+        ("SELECT FROM users;", "column"),
+        ("SELECT nothing FROM users;", "nothing"),
+    ],
+)
 def test_check_prepares_every_task_on_each_of_its_databases(config, text, says):
     (config.sql / "b.sql").write_text(f"\n-- name: wrong\n-- db: ledger, mirror\n-- results: reports\n{text}\n")
     done = call("dungbeetle-worker", "--check", "--config", config())
@@ -177,12 +231,15 @@ def test_check_does_not_prepare_raw_tasks(config):
     assert call("dungbeetle-worker", "--check", "--config", config()).returncode == 0
 
 
-@pytest.mark.parametrize(("changes", "says"), [
-    ({"sources": {"ledger": {"dsn": "postgresql://u:very-secret@127.0.0.1:1/x"}}}, "source ledger"),
-    ({"results": {"relaxed": {"dsn": "postgresql://u:very-secret@127.0.0.1:1/x"}}}, "results relaxed"),
-    ({"sources": {"mirror": {"dsn": "nonsense very-secret"}}}, "source mirror"),
-    ({"redis": {"url": "redis://:very-secret@127.0.0.1:1"}}, "redis"),
-])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"sources": {"ledger": {"dsn": "postgresql://u:very-secret@127.0.0.1:1/x"}}}, "source ledger"),
+        ({"results": {"relaxed": {"dsn": "postgresql://u:very-secret@127.0.0.1:1/x"}}}, "results relaxed"),
+        ({"sources": {"mirror": {"dsn": "nonsense very-secret"}}}, "source mirror"),
+        ({"redis": {"url": "redis://:very-secret@127.0.0.1:1"}}, "redis"),
+    ],
+)
 def test_check_names_the_server_that_cannot_be_reached_and_no_password(config, changes, says):
     done = call("dungbeetle-worker", "--check", "--config", config(changes))
     assert done.returncode == 2
@@ -191,7 +248,9 @@ def test_check_names_the_server_that_cannot_be_reached_and_no_password(config, c
 
 
 def test_check_of_expire_says_which_database_cannot_be_reached(config):
-    done = call("dungbeetle-expire", "--check", "--config", config({"results": {"relaxed": {"dsn": "postgresql://u:very-secret@127.0.0.1:1/x"}}}))
+    done = call(
+        "dungbeetle-expire", "--check", "--config", config({"results": {"relaxed": {"dsn": "postgresql://u:very-secret@127.0.0.1:1/x"}}})
+    )
     assert done.returncode != 0, done
     assert "relaxed" in done.stdout + done.stderr
     assert "very-secret" not in done.stdout + done.stderr
@@ -211,10 +270,23 @@ def test_the_environment_comes_before_the_file_and_flags_before_it(config):
     config({"sources": {"ledger": {"dsn": "nonsense"}}})
     done = call("dungbeetle-worker", "--check", "--config", path, env={"DUNGBEETLE_SOURCES__LEDGER__DSN": good})
     assert "source ledger: ok" in done.stdout, done
-    done = call("dungbeetle-worker", "--check", "--config", path, env={"DUNGBEETLE_SOURCES__LEDGER__DSN": good, "DUNGBEETLE_SQL_DIRECTORIES": "/no/such"})
+    done = call(
+        "dungbeetle-worker",
+        "--check",
+        "--config",
+        path,
+        env={"DUNGBEETLE_SOURCES__LEDGER__DSN": good, "DUNGBEETLE_SQL_DIRECTORIES": "/no/such"},
+    )
     assert "/no/such" in done.stderr
-    done = call("dungbeetle-worker", "--check", "--config", path, "--sql-directory", config.sql,
-                env={"DUNGBEETLE_SOURCES__LEDGER__DSN": good, "DUNGBEETLE_SQL_DIRECTORIES": "/no/such"})
+    done = call(
+        "dungbeetle-worker",
+        "--check",
+        "--config",
+        path,
+        "--sql-directory",
+        config.sql,
+        env={"DUNGBEETLE_SOURCES__LEDGER__DSN": good, "DUNGBEETLE_SQL_DIRECTORIES": "/no/such"},
+    )
     assert "source ledger: ok" in done.stdout, done
 
 
@@ -222,7 +294,9 @@ def yaml_value(path, name):
     return re.search(rf"{name}:\n +type: postgres\n +dsn: \"?([^\"\n]+)", path.read_text())[1]
 
 
-@pytest.mark.parametrize(("name", "value"), [("DUNGBEETLE_WORKER__LEASE", "soon"), ("DUNGBEETLE_REDIS_URL", "redis://a"), ("DUNGBEETLE_REDIS__NONSENSE", "1")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("DUNGBEETLE_WORKER__LEASE", "soon"), ("DUNGBEETLE_REDIS_URL", "redis://a"), ("DUNGBEETLE_REDIS__NONSENSE", "1")]
+)
 def test_a_wrong_environment_variable_is_status_2_and_named(config, name, value):
     done = call("dungbeetle-worker", "--check", "--config", config(), env={name: value})
     assert done.returncode == 2, done
@@ -261,7 +335,9 @@ def test_without_named_queues_a_worker_serves_those_of_its_tasks_and_the_default
 
 
 def test_concurrency_tags_of_tasks_give_their_queue_its_slots(stack, make_stack, tmp_path):
-    (tmp_path / "a.sql").write_text("-- name: a\n-- db: ledger\n-- queue: heavy\n-- conc: 3\nSELECT 1;\n-- name: b\n-- db: ledger\n-- queue: heavy\n-- concurrency: 2\nSELECT 1;\n")
+    (tmp_path / "a.sql").write_text(
+        "-- name: a\n-- db: ledger\n-- queue: heavy\n-- conc: 3\nSELECT 1;\n-- name: b\n-- db: ledger\n-- queue: heavy\n-- concurrency: 2\nSELECT 1;\n"
+    )
     own = make_stack(pg=stack.pg_source, queues={}, sql_directories=[tmp_path])
     assert '"heavy":3' in own.redis.cli("HVALS", own.key("workers"))
 

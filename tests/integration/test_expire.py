@@ -6,7 +6,6 @@ import threading
 
 import pytest
 from psycopg import sql
-
 from support import SLOW, table_name, uid, wait_until
 
 LINE = re.compile(r"results=(\S+) expired=(\d+) strays=(\d+) left=(\d+)( dry-run)?( error=.*)?")
@@ -56,6 +55,7 @@ def test_a_result_is_dropped_when_its_ttl_is_over_and_not_before(own):
         nonlocal total
         total += expire(own)["reports"][0]
         return not own.has_table(short)
+
     wait_until(gone, 10 * SLOW, "expiry")
     assert total == 1
     assert own.registry(short) is None

@@ -243,7 +243,7 @@ def test_entries_handed_to_a_stopped_idle_worker(make_stack, stack):
     before = [(hgetall(own, job_id), fingerprint(own, job_id)) for job_id in jobs]
     runs = own.r.get(own.key("runs"))
     sleeper.resume()
-    wait_until(lambda: own.r.hget(own.key("workers"), f"worker-0-{sleeper.pid}"), 10, "a beat")
+    wait_until(lambda: any(name.startswith(f"worker-0-{sleeper.pid}") for name in own.r.hkeys(own.key("workers"))), 10 * SLOW, "a beat")
     heir.pause()
     own.succeed("fault_quick", "the sleeper works again")
     heir.resume()

@@ -11,7 +11,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from support import check_envelope, uid, wait_until
 
 
@@ -78,7 +77,15 @@ def test_headers_that_are_too_large_are_431(stack):
     assert answer.status == 431
 
 
-@pytest.mark.parametrize("text", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", b"GET /%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+        b"GET /%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    ],
+)
 def test_a_request_that_is_no_http_is_400(stack, text):
     assert raw(stack.nginx.port, text).status == 400
 
@@ -99,8 +106,10 @@ def test_a_client_that_lies_about_its_length_does_no_harm(stack):
 def test_a_chunked_body_is_accepted(stack):
     job_id = uid()
     body = json.dumps({"job_id": job_id, "args": ["a", "b"]}).encode()
-    text = (b"POST /tasks/echo/jobs HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-            + b"%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (10, body[:10], len(body) - 10, body[10:]))
+    text = (
+        b"POST /tasks/echo/jobs HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (10, body[:10], len(body) - 10, body[10:])
+    )
     assert raw(stack.nginx.port, text).status == 200
     assert stack.wait(job_id)["state"] == "SUCCESS"
 
@@ -108,8 +117,12 @@ def test_a_chunked_body_is_accepted(stack):
 def test_the_access_log_names_the_request_id(stack):
     answer = stack.get(f"/jobs/{(job_id := uid('logged'))}")
     request_id = answer.headers["x-request-id"]
+
     def line():
-        return [found for text in stack.nginx.access_log.read_text().splitlines() if (found := json.loads(text))["request_id"] == request_id]
+        return [
+            found for text in stack.nginx.access_log.read_text().splitlines() if (found := json.loads(text))["request_id"] == request_id
+        ]
+
     (entry,) = wait_until(line, 5, "line of the access log")
     assert {"method": "GET", "uri": f"/jobs/{job_id}", "status": 404, "upstream_status": "404"}.items() <= entry.items()
 
@@ -197,6 +210,7 @@ def test_basic_authentication_sample(stack, make_stack):
 
     def get(user):
         return made.call("GET", "/", headers={"Authorization": "Basic " + base64.b64encode(user.encode()).decode()})
+
     assert made.get("/").status == 401
     assert get("reports:wrong").status == 401
     assert wait_until(lambda: get("reports:secret").status == 200, 10, "an authenticated answer")
@@ -209,11 +223,12 @@ def test_api_key_sample(stack, make_stack):
     made.fcgi[0].start()
     made.nginx.start()
     keys = made.nginx.dir / "dungbeetle" / "api-keys.conf"
-    keys.write_text(keys.read_text().replace("#\"0000", "\"0000"))
+    keys.write_text(keys.read_text().replace('#"0000', '"0000'))
     made.nginx.program.signal(signal.SIGHUP)
 
     def get(key):
         return made.call("GET", "/", headers={"X-API-Key": key})
+
     wait_until(lambda: get("0" * 32).status == 200, 10, "an authenticated answer")
     assert get("1" * 32).status == 401
     assert get("").status == 401
@@ -226,9 +241,21 @@ def test_api_key_sample(stack, make_stack):
 def test_client_certificate_sample(stack, make_stack, tmp_path):
     def openssl(*args):
         subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=tmp_path)
+
     for name in ("ca", "client", "stranger"):
-        openssl("req", "-x509" if name != "client" else "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-subj", f"/CN={name}",
-                "-out", f"{name}.{'csr' if name == 'client' else 'pem'}")
+        openssl(
+            "req",
+            "-x509" if name != "client" else "-new",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            f"{name}.key",
+            "-subj",
+            f"/CN={name}",
+            "-out",
+            f"{name}.{'csr' if name == 'client' else 'pem'}",
+        )
     openssl("x509", "-req", "-in", "client.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "client.pem")
 
     made = make_stack(pg=stack.pg_source, nginx={"enable": ["auth-mtls.conf"]}, workers=0, start=False)
@@ -238,9 +265,14 @@ def test_client_certificate_sample(stack, make_stack, tmp_path):
         render()
         site = made.nginx.dir / "site.conf"
         text = site.read_text()
-        text = re.sub(r"listen 127\.0\.0\.1:(\d+);", rf"listen 127.0.0.1:\1 ssl; ssl_certificate {tmp_path}/ca.pem; ssl_certificate_key {tmp_path}/ca.key;"
-                      rf" ssl_client_certificate {tmp_path}/ca.pem; ssl_verify_client optional;", text)
+        text = re.sub(
+            r"listen 127\.0\.0\.1:(\d+);",
+            rf"listen 127.0.0.1:\1 ssl; ssl_certificate {tmp_path}/ca.pem; ssl_certificate_key {tmp_path}/ca.key;"
+            rf" ssl_client_certificate {tmp_path}/ca.pem; ssl_verify_client optional;",
+            text,
+        )
         site.write_text(text)
+
     made.nginx.render = render_with_tls
     made.start_servers()
     made.write_config()
@@ -254,6 +286,7 @@ def test_client_certificate_sample(stack, make_stack, tmp_path):
         with socket.create_connection(("127.0.0.1", made.nginx.port), timeout=10) as plain, context.wrap_socket(plain) as s:
             s.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             return read_answer(s)
+
     assert wait_until(lambda: get("client").status == 200, 10, "an authenticated answer")
     assert get(None).status == 401
     assert get("stranger").status == 401

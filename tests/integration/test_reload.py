@@ -3,7 +3,6 @@
 import signal
 
 import pytest
-
 from support import SLOW, wait_until
 
 HEAD = "-- db: ledger\n-- results: reports\n"
@@ -48,7 +47,10 @@ def test_a_task_that_is_gone_is_404_afterwards(own):
     assert "second" not in own.get("/tasks").data
 
 
-@pytest.mark.parametrize("broken", ["-- name: first\nSELECT 1;\n", "SELECT 1;\n", "-- name: x\n-- db: nowhere\nSELECT 1;\n", "-- name: x\n-- timeout: soon\nSELECT 1;\n"])
+@pytest.mark.parametrize(
+    "broken",
+    ["-- name: first\nSELECT 1;\n", "SELECT 1;\n", "-- name: x\n-- db: nowhere\nSELECT 1;\n", "-- name: x\n-- timeout: soon\nSELECT 1;\n"],
+)
 def test_a_broken_file_keeps_the_old_set_and_says_why(own, broken):
     path = own.sql / "zz.sql"
     path.write_text(broken)
@@ -95,6 +97,7 @@ def test_a_job_of_a_task_that_only_the_web_side_knows_waits_for_a_worker_that_do
 
 def test_reloading_under_load_loses_no_request(own):
     from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(own.post, "/tasks/first/jobs", {}) for _ in range(200)]
         for _ in range(10):

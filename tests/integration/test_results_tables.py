@@ -5,7 +5,6 @@ import time
 
 import pytest
 from psycopg import sql
-
 from support import SLOW, table_name, uid, wait_until
 
 
@@ -22,7 +21,12 @@ def test_zero_rows_make_an_empty_table_with_the_right_columns(stack, task, args)
     assert stack.count(job_id) == 0
     columns = stack.columns(job_id)
     if task == "none_copied":
-        assert columns == [("id", "bigint"), ("amount", "numeric(18,4)"), ("created_at", "timestamp with time zone"), ("currency", "character(3)")]
+        assert columns == [
+            ("id", "bigint"),
+            ("amount", "numeric(18,4)"),
+            ("created_at", "timestamp with time zone"),
+            ("currency", "character(3)"),
+        ]
     else:
         assert columns[0][1] == "bigint"
 
@@ -38,7 +42,14 @@ def test_duplicate_names_are_made_unique(stack):
 
 def test_names_with_quotes_and_other_characters_are_kept(stack):
     job_id = stack.succeed("odd_names")
-    assert [name for name, _ in stack.columns(job_id)] == ['a"b', "select", "Ünï côdé", "a'; DROP TABLE dungbeetle_results; --", " ", "%s$1\\"]
+    assert [name for name, _ in stack.columns(job_id)] == [
+        'a"b',
+        "select",
+        "Ünï côdé",
+        "a'; DROP TABLE dungbeetle_results; --",
+        " ",
+        "%s$1\\",
+    ]
     assert stack.rows(job_id) == [(1, 2, 3, 4, 5, 6)]
     assert stack.registry(job_id)["row_count"] == 1
 
@@ -73,16 +84,21 @@ def test_two_hundred_columns(stack):
     assert [name for name, _ in columns] == [f"c{i}" for i in range(200)]
     assert [kind for _, kind in columns[:5]] == ["integer", "text", "numeric(12,3)", "timestamp with time zone", "boolean"]
     assert stack.count(job_id) == 50
-    assert stack.query(sql.SQL("SELECT sum(c0), sum(c11::integer), sum(c197), count(c3), count(c199) FROM {}").format(table_name(job_id))) \
-        == [(1275, 1275, 1275, 0, 0)]
+    assert stack.query(
+        sql.SQL("SELECT sum(c0), sum(c11::integer), sum(c197), count(c3), count(c199) FROM {}").format(table_name(job_id))
+    ) == [(1275, 1275, 1275, 0, 0)]
 
 
 @pytest.mark.parametrize(("task", "db"), [("wide_rows", "reports"), ("in_relaxed", "relaxed"), ("in_unlogged", "unlogged")])
-@pytest.mark.parametrize(("rows", "size"), [(1, 7000), (1, 7800), (1, 7900), (1, 8200), (3, 20_000), (1, 1 << 20), (5, 1 << 20), (20_000, 10), (20_000, 0)])
+@pytest.mark.parametrize(
+    ("rows", "size"), [(1, 7000), (1, 7800), (1, 7900), (1, 8200), (3, 20_000), (1, 1 << 20), (5, 1 << 20), (20_000, 10), (20_000, 0)]
+)
 def test_rows_of_any_size(stack, task, db, rows, size):
     """From rows that just fit a page without TOAST to values of a megabyte, small results and streamed ones."""
     job_id = stack.succeed(task, rows, size)
-    found = stack.query(sql.SQL("SELECT count(*), min(length(filler)), max(length(filler)), sum(n) FROM {}").format(table_name(job_id)), db=db)
+    found = stack.query(
+        sql.SQL("SELECT count(*), min(length(filler)), max(length(filler)), sum(n) FROM {}").format(table_name(job_id)), db=db
+    )
     assert found == [(rows, size, size, rows * (rows + 1) // 2)]
 
 
@@ -92,7 +108,9 @@ def test_a_value_that_does_not_compress_and_is_larger_than_a_page(stack):
     assert stack.query(sql.SQL("SELECT md5(hex) FROM {}").format(table_name(job_id))) == want
 
 
-@pytest.mark.parametrize(("task", "args", "rows"), [("raw_show", [], [("UTF8",)]), ("with_first", [], [("$1; -- name: no",)]), ("timed_raw", [0], [(0.0,)])])
+@pytest.mark.parametrize(
+    ("task", "args", "rows"), [("raw_show", [], [("UTF8",)]), ("with_first", [], [("$1; -- name: no",)]), ("timed_raw", [0], [(0.0,)])]
+)
 def test_raw_tasks_and_odd_texts_of_tasks(stack, task, args, rows):
     assert stack.rows(stack.succeed(task, *args)) == rows
 
@@ -110,6 +128,7 @@ def test_a_result_lives_as_long_as_its_ttl_says(stack):
     def ttl(job_id):
         row = stack.registry(job_id)
         return round((row["expires_at"] - row["created_at"]).total_seconds())
+
     assert ttl(stack.succeed("nothing_asked")) == 3600  # jobs.result_ttl
     assert ttl(stack.succeed("nothing_asked", ttl=77)) == 77
     assert ttl(stack.succeed("ledger_export", queue="default")) == 7200  # the task's
@@ -166,8 +185,13 @@ def test_full_durability_makes_logged_tables(stack, rows):
 def test_an_application_can_work_on_with_its_result(stack):
     """It is an ordinary table: wider values, indexes and columns can be added."""
     job_id = stack.succeed("numbers", 3)
-    for statement in ("UPDATE {} SET name = repeat('x', 5000) WHERE n = 1", "CREATE INDEX ON {} (n)", "ALTER TABLE {} ADD COLUMN more text",
-                      "DELETE FROM {} WHERE n = 2", "INSERT INTO {} (n) VALUES (9)"):
+    for statement in (
+        "UPDATE {} SET name = repeat('x', 5000) WHERE n = 1",
+        "CREATE INDEX ON {} (n)",
+        "ALTER TABLE {} ADD COLUMN more text",
+        "DELETE FROM {} WHERE n = 2",
+        "INSERT INTO {} (n) VALUES (9)",
+    ):
         stack.query(sql.SQL(statement).format(table_name(job_id)))
     assert stack.count(job_id) == 3
     assert stack.delete(f"/jobs/{job_id}?purge=true").status == 200
@@ -208,6 +232,7 @@ def test_readers_that_come_and_go_see_only_whole_results(stack):
                 except Exception as problem:  # noqa: BLE001
                     problems.append(problem)
                     return
+
     threads = [threading.Thread(target=look) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -304,11 +329,17 @@ def test_a_changed_source_table_is_noticed_by_prepared_statements(stack, make_st
     stack.query("CREATE TABLE test_changing (a integer); INSERT INTO test_changing VALUES (1)", db="ledger")
     directory = stack.dir / uid("sql")
     directory.mkdir()
-    (directory / "t.sql").write_text("-- name: changing\n-- db: ledger\n-- results: reports\nSELECT * FROM test_changing\n;\n"
-                                     "-- name: changing_args\n-- db: ledger\n-- results: reports\nSELECT * FROM test_changing WHERE $1::boolean;\n")
+    (directory / "t.sql").write_text(
+        "-- name: changing\n-- db: ledger\n-- results: reports\nSELECT * FROM test_changing\n;\n"
+        "-- name: changing_args\n-- db: ledger\n-- results: reports\nSELECT * FROM test_changing WHERE $1::boolean;\n"
+    )
     own = make_stack(pg=stack.pg_source, queues={"default": 1}, sql_directories=[directory])
-    for columns, change in ((1, "ALTER TABLE test_changing ADD b text DEFAULT 'new'"), (2, "ALTER TABLE test_changing ALTER a TYPE bigint"),
-                            (2, "ALTER TABLE test_changing DROP a"), (1, "DROP TABLE test_changing")):
+    for columns, change in (
+        (1, "ALTER TABLE test_changing ADD b text DEFAULT 'new'"),
+        (2, "ALTER TABLE test_changing ALTER a TYPE bigint"),
+        (2, "ALTER TABLE test_changing DROP a"),
+        (1, "DROP TABLE test_changing"),
+    ):
         for task, args in (("changing", []), ("changing_args", [True])):
             job_id = own.succeed(task, *args)
             assert len(own.columns(job_id)) == columns
@@ -319,8 +350,10 @@ def test_a_changed_source_table_is_noticed_by_prepared_statements(stack, make_st
 
 def test_a_streamed_result_needs_no_more_memory_than_a_short_one(stack):
     """Peak memory of the worker does not grow with the rows."""
+
     def peak():
         return int(next(line for line in open(f"/proc/{stack.workers[0].pid}/status") if line.startswith("VmHWM")).split()[1])
+
     stack.succeed("numbers", 100_000)
     before = peak()
     began = time.monotonic()

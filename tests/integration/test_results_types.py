@@ -2,14 +2,17 @@
 
 import pytest
 from psycopg import sql
-
 from support import table_name
 
 
 def declared(stack, table):
     """(name, exact type) of the columns of a table of the source."""
-    return stack.query("SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
-                       " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum", table, db="ledger")
+    return stack.query(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+        " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        table,
+        db="ledger",
+    )
 
 
 def texts(stack, relation, columns, db):
@@ -21,7 +24,7 @@ def texts(stack, relation, columns, db):
 def assert_same(stack, job_id, db="reports", more=0):
     source = declared(stack, "test_types")
     result = stack.columns(job_id, db)
-    assert result[:len(result) - more] == source
+    assert result[: len(result) - more] == source
     names = [name for name, _ in source]
     want = texts(stack, sql.Identifier("test_types"), names, "ledger")
     found = texts(stack, table_name(job_id), names, db)
@@ -59,10 +62,14 @@ def test_every_built_in_type_is_exact_beside_a_column_that_must_be_text(stack, s
 def test_types_that_a_results_server_may_not_have_become_text(stack, source):
     """Enums, composites, their arrays, and types whose values mean something only on their own server."""
     job_id = stack.succeed("foreign_types", db=source)
-    names = [name for name, _ in declared(stack, "test_foreign_types")]
+    source_types = dict(declared(stack, "test_foreign_types"))
+    names = list(source_types)
     types = dict(stack.columns(job_id))
     assert list(types) == names
-    assert {name: kind for name, kind in types.items() if kind != "text"} == {"row_id": "integer"}
+    for name in ("mood", "moods", "pair", "pairs", "class", "positives", "anything"):
+        assert types[name] == "text"
+    for name in ("lsn", "item", "snapshot"):  # built in, but of no use elsewhere: exact or text
+        assert types[name] in ("text", source_types[name])
     want = [dict(zip(names, row)) for row in texts(stack, sql.Identifier("test_foreign_types"), names, "ledger")]
     found = [dict(zip(names, row)) for row in texts(stack, table_name(job_id), names, "reports")]
     for row in want + found:

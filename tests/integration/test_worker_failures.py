@@ -4,7 +4,6 @@ import time
 
 import psycopg
 import pytest
-
 from support import SLOW, uid, wait_until
 
 TIMED = ["timed", "timed_raw"]
@@ -57,10 +56,18 @@ def test_a_job_in_retry_can_be_deleted(stack):
     assert stack.get(f"/jobs/{job_id}").status == 404
 
 
-@pytest.mark.parametrize(("task", "args", "says"), [
-    ("divide", [0], "division by zero"), ("divide", ["x"], "integer"), ("unknown_table", [], "there_is_no_such_table"), ("bad_syntax", [], "syntax"),
-    ("writes", [1], "read-only"), ("writes_raw", [], "read-only"), ("divide", [None, 1], "takes 1 argument"),
-])
+@pytest.mark.parametrize(
+    ("task", "args", "says"),
+    [
+        ("divide", [0], "division by zero"),
+        ("divide", ["x"], "integer"),
+        ("unknown_table", [], "there_is_no_such_table"),
+        ("bad_syntax", [], "syntax"),
+        ("writes", [1], "read-only"),
+        ("writes_raw", [], "read-only"),
+        ("divide", [None, 1], "takes 1 argument"),
+    ],
+)
 def test_a_permanent_error_is_failure_at_once_and_says_why(stack, task, args, says):
     job = stack.fail(task, *args, retries=3)
     assert says in job["error"]
@@ -84,8 +91,17 @@ def test_a_failure_leaves_the_old_result_of_the_id_readable(stack):
 
 
 def test_the_slot_works_on_after_each_kind_of_failure(stack):
-    for task, args in (("divide", [0]), ("breaks_late_copied", []), ("bad_syntax", []), ("timed", [30]), ("max_rows_copied", []), ("no_columns", []),
-                       ("writes_raw", []), ("timed_rows", []), ("no_result", [])):
+    for task, args in (
+        ("divide", [0]),
+        ("breaks_late_copied", []),
+        ("bad_syntax", []),
+        ("timed", [30]),
+        ("max_rows_copied", []),
+        ("no_columns", []),
+        ("writes_raw", []),
+        ("timed_rows", []),
+        ("no_result", []),
+    ):
         stack.fail(task, *args, queue="one")
         stack.succeed("numbers", 3, queue="one")
 
@@ -199,6 +215,7 @@ def sessions(own, name):
 
 def rename(own, admin, name):
     """Renames the database away, against all who are or come connected to it."""
+
     def attempt():
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
         try:
@@ -206,12 +223,18 @@ def rename(own, admin, name):
         except psycopg.errors.ObjectInUse:
             return False
         return True
+
     wait_until(attempt, 10, "rename")
 
 
 def test_a_source_that_cannot_be_reached_is_named(stack, make_stack):
-    own = make_stack(pg=stack.pg_source, config={
-        "worker": {"outage_timeout": "500ms"}, "sources": {"mirror": {"dsn": "postgresql://u:very-secret@127.0.0.1:1/x", "connect_timeout": "1s"}}})
+    own = make_stack(
+        pg=stack.pg_source,
+        config={
+            "worker": {"outage_timeout": "500ms"},
+            "sources": {"mirror": {"dsn": "postgresql://u:very-secret@127.0.0.1:1/x", "connect_timeout": "1s"}},
+        },
+    )
     job = own.fail("which_source", db="mirror")
     assert "source 'mirror'" in job["error"]
     assert "very-secret" not in job["error"]

@@ -5,7 +5,6 @@ import signal
 from datetime import datetime, timedelta, timezone
 
 import pytest
-
 from support import SANITIZED, SLOW, uid, wait_until
 
 

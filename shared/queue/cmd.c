@@ -37,7 +37,6 @@ static char *digits(char *end, uint64_t v)
 	return end;
 }
 
-/* One argument of up to three parts. */
 static void add_parts(struct cmd *c, const char *const *parts, const size_t *lens, size_t n)
 {
 	size_t len = 0;
@@ -88,11 +87,18 @@ void cmd_addi64(struct cmd *c, int64_t v)
 	cmd_add(c, from, (size_t)(end - from));
 }
 
+void cmd_addparts(struct cmd *c, const char *const *parts, size_t n)
+{
+	size_t lens[CMD_PARTS_MAX];
+	for (size_t i = 0; i < n; i++)
+		lens[i] = strlen(parts[i]);
+	add_parts(c, parts, lens, n);
+}
+
 void cmd_addkey(struct cmd *c, const char *a, const char *b, const char *d)
 {
 	const char *parts[] = {a, b ? b : "", b && d ? d : ""};
-	const size_t lens[] = {strlen(parts[0]), strlen(parts[1]), strlen(parts[2])};
-	add_parts(c, parts, lens, 3);
+	cmd_addparts(c, parts, 3);
 }
 
 void cmd_script(struct cmd *c, enum script_id id, size_t keys)

@@ -36,6 +36,9 @@ void cmd_script(struct cmd *c, enum script_id id, size_t keys);
 void cmd_add(struct cmd *c, const void *bytes, size_t len);
 void cmd_addstr(struct cmd *c, const char *text);
 void cmd_addi64(struct cmd *c, int64_t v);
+/* One argument made of n texts, at most CMD_PARTS_MAX. */
+#define CMD_PARTS_MAX 24
+void cmd_addparts(struct cmd *c, const char *const *parts, size_t n);
 /* One argument made of up to three texts (NULL ends the list early): a key is prefix, kind, name. */
 void cmd_addkey(struct cmd *c, const char *a, const char *b, const char *d);
 

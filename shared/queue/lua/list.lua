@@ -1,6 +1,6 @@
 #!lua flags=no-writes
 -- Ids of the jobs of a queue that are not yet started, oldest first: those in the stream that no slot has taken, by the
--- time of their entry, and those in `waiting`, by the time they were queued.
+-- time of their entry (ms), and those in `waiting`, by the time they were queued.
 -- KEYS: stream, waiting, job of the id behind which to begin    ARGV: that id ('' = from the first), most ids
 local call = redis.call
 local most = tonumber(ARGV[2])

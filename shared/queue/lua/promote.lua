@@ -13,12 +13,12 @@ local time = call('TIME')
 if tonumber(due) > tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) then
 	return 0
 end
-local j = call('HMGET', KEYS[2], 'state', 'queue', 'group')
+local j = call('HMGET', KEYS[2], 'state', 'spec')
 if not j[1] then
 	call('ZREM', KEYS[1], id)
 	return 0
 end
-if j[2] ~= ARGV[2] or (j[3] or '') ~= group then
+if string.match(j[2], '\nqueue=([^\n]*)') ~= ARGV[2] or (string.match(j[2], '\ngroup=([^\n]*)') or '') ~= group then
 	return 0
 end
 call('ZREM', KEYS[1], id)

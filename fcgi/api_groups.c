@@ -92,8 +92,9 @@ static enum err_code collect(
 	for (size_t i = 0; i < reply_count(ids); i++) {
 		enum err_code rc = queue_read_job(exchange_reply(x, i), &job, e);
 		if (rc == ERR_OK)
-			specs[(*n)++] = (struct cancel_spec){
-			        .id = reply_text(reply_at(ids, i), NULL), .queue = job.queue, .group = job.group};
+			specs[(*n)++] = (struct cancel_spec){.id = reply_text(reply_at(ids, i), NULL),
+			        .queue = job.order.queue,
+			        .group = job.order.group};
 		else if (rc != ERR_NOT_FOUND)
 			return rc;
 	}

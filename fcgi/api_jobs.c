@@ -31,18 +31,18 @@ void handler_job_state(struct buf *b, const char *id, const struct job_info *job
 	jout_field(b, "state", job_state_name(job->state));
 	jout_field_i64(b, "count", job->rows);
 	jout_field(b, "error", job->error);
-	jout_field(b, "task", job->task);
-	jout_field(b, "queue", job->queue);
+	jout_field(b, "task", job->order.task);
+	jout_field(b, "queue", job->order.queue);
 	jout_field_i64(b, "attempt", job->attempt);
 	jout_field_time_or_null(b, "queued_at", job->queued_ms);
 	jout_field_time_or_null(b, "started_at", job->started_ms);
 	jout_field_time_or_null(b, "finished_at", job->finished_ms);
 	jout_field(b, "worker", job->worker);
-	if (job->group[0])
-		jout_field(b, "group_id", job->group);
+	if (job->order.group[0])
+		jout_field(b, "group_id", job->order.group);
 	jout_name(b, "results");
 	jout_open(b, '{');
-	jout_field(b, "db", job->results);
+	jout_field(b, "db", job->order.results);
 	if (job->state == JOB_SUCCESS)
 		jout_field(b, "table", job->table);
 	jout_close(b, '}');
@@ -173,7 +173,7 @@ static enum step cancel_job(struct exchange *x)
 	bool purge = false;
 	if (request_query_flag(&x->req, "purge", &purge, &e) != ERR_OK || read_job(x, &job, &e) != ERR_OK)
 		return exchange_fail(x, &e);
-	struct cancel_spec spec = {.id = x->arg, .queue = job.queue, .group = job.group};
+	struct cancel_spec spec = {.id = x->arg, .queue = job.order.queue, .group = job.order.group};
 	queue_ask_cancel(exchange_command(x), x->app->config->redis.prefix, &spec, 1, NULL, purge);
 	return STEP_ASK;
 }

@@ -41,22 +41,22 @@ static void pending_entry(struct buf *b, const char *id, const struct job_info *
 	jout_open(b, '{');
 	jout_field(b, "ID", id);
 	jout_raw(b, "\"OnSuccessIDs\":null");
-	jout_field(b, "Status", job->eta_ms > now_ms ? "scheduled" : "queued");
-	jout_field(b, "Queue", job->queue);
+	jout_field(b, "Status", job->order.eta_ms > now_ms ? "scheduled" : "queued");
+	jout_field(b, "Queue", job->order.queue);
 	jout_raw(b, "\"Schedule\":\"\"");
-	jout_field_i64(b, "MaxRetry", job->retries);
+	jout_field_i64(b, "MaxRetry", job->order.retries);
 	jout_field_i64(b, "Retried", job->retried);
 	jout_field(b, "PrevErr", job->error);
 	jout_field_time(b, "ProcessedAt", job->started_ms);
 	jout_raw(b, "\"PrevJobResult\":null,\"Job\":{\"OnSuccess\":null");
-	jout_field(b, "Task", job->task);
+	jout_field(b, "Task", job->order.task);
 	jout_raw(b, "\"Payload\":null,\"OnError\":null,\"Opts\":{");
 	jout_field(b, "ID", id);
-	jout_field_time(b, "ETA", job->eta_ms);
-	jout_field(b, "Queue", job->queue);
-	jout_field_i64(b, "MaxRetries", job->retries);
+	jout_field_time(b, "ETA", job->order.eta_ms);
+	jout_field(b, "Queue", job->order.queue);
+	jout_field_i64(b, "MaxRetries", job->order.retries);
 	jout_raw(b, "\"Schedule\":\"\"");
-	jout_field_i64(b, "Timeout", job->timeout_ms * 1000000); /* Go's Duration: ns */
+	jout_field_i64(b, "Timeout", job->order.timeout_ms * 1000000); /* Go's Duration: ns */
 	jout_close(b, '}');
 	jout_close(b, '}');
 	jout_close(b, '}');

@@ -109,7 +109,7 @@ static enum err_code look_at(struct janitor *j, struct loss *loss, struct sink *
 	if (rc != ERR_OK)
 		return rc;
 	if (queue_read_job(reply, &job, NULL) == ERR_OK && job.state == JOB_SUCCESS &&
-	        strcmp(job.results, loss->results) == 0 && job.expires_ms > clock_wall_ms())
+	        strcmp(job.order.results, loss->results) == 0 && job.expires_ms > clock_wall_ms())
 		rc = sink->ops->has_result(sink, id, job.run, &has, e);
 	if (rc == ERR_OK && !has)
 		lose(loss, id, job.run);

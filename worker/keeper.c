@@ -193,8 +193,8 @@ static void promote(struct keeper *k, const struct reply *due, size_t n)
 		struct job_info job;
 		bool known = jobs[i] && queue_read_job(jobs[i], &job, NULL) == ERR_OK;
 		cmd_reset(&cmds[i]);
-		work_ask_promote(&cmds[i], prefix(k), reply_text(reply_at(due, 2 * i), NULL), known ? job.queue : "",
-		        known ? job.group : "");
+		work_ask_promote(&cmds[i], prefix(k), reply_text(reply_at(due, 2 * i), NULL),
+		        known ? job.order.queue : "", known ? job.order.group : "");
 	}
 	if (!k->down)
 		batch(k, cmds, n, done);

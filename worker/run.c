@@ -43,7 +43,7 @@ struct run {
 static enum err_code pick_source(struct run *r, struct err *e)
 {
 	const struct config *c = r->slot->worker->config;
-	const char *name = r->order->db;
+	const char *name = r->order->job.db;
 	if (!name[0] && r->task->n_dbs) {
 		uint32_t random = 0;
 		ssize_t ignored = getrandom(&random, sizeof random, 0);
@@ -60,10 +60,10 @@ static enum err_code pick_source(struct run *r, struct err *e)
 static enum err_code pick_sink(struct run *r, struct err *e)
 {
 	const struct config *c = r->slot->worker->config;
-	const struct cfg_results *cfg = config_results(c, r->order->results);
+	const struct cfg_results *cfg = config_results(c, r->order->job.results);
 	if (!cfg)
 		return err_set(e, ERR_UNAVAILABLE, "this worker's configuration has no results database '%s'",
-		        r->order->results);
+		        r->order->job.results);
 	r->sink = slot_sink(r->slot, (size_t)(cfg - c->results));
 	return r->sink ? ERR_OK : err_nomem(e);
 }
@@ -76,20 +76,20 @@ static int64_t either(int64_t of_task, int64_t of_all)
 static enum err_code set_up(struct run *r, struct task_set *set, struct err *e)
 {
 	const struct config *c = r->slot->worker->config;
-	r->task = task_set_find(set, r->order->task, strlen(r->order->task));
+	r->task = task_set_find(set, r->order->job.task, strlen(r->order->job.task));
 	if (!r->task) /* an older worker in a rolling upgrade: another one may know it */
-		return err_set(e, ERR_UNAVAILABLE, "this worker has no task '%s'", r->order->task);
+		return err_set(e, ERR_UNAVAILABLE, "this worker has no task '%s'", r->order->job.task);
 	enum err_code rc = pick_source(r, e);
 	if (rc == ERR_OK)
 		rc = pick_sink(r, e);
 	if (rc == ERR_OK)
-		rc = arg_list_parse(&r->args, r->order->args, e);
+		rc = arg_list_parse(&r->args, r->order->job.args, e);
 	if (rc != ERR_OK)
 		return rc;
 	if (r->args.n != (size_t)r->task->n_placeholders)
 		return err_set(e, ERR_PERMANENT, "task '%s' takes %d arguments, got %zu", r->task->name,
 		        r->task->n_placeholders, r->args.n);
-	r->timeout_ms = r->order->timeout_ms ? r->order->timeout_ms : r->source_cfg->timeout_ms;
+	r->timeout_ms = r->order->job.timeout_ms ? r->order->job.timeout_ms : r->source_cfg->timeout_ms;
 	r->max_rows = either(r->task->max_rows, c->jobs.max_rows);
 	r->max_bytes = either(r->task->max_bytes, c->jobs.max_bytes);
 	return ERR_OK;
@@ -105,9 +105,9 @@ static enum err_code connect_both(struct run *r, struct err *e)
 	}
 	rc = r->sink->ops->connect(r->sink, e);
 	if (rc == ERR_OK && r->order->fence)
-		rc = r->sink->ops->fence(r->sink, r->slot->lease.job_id, r->order->run, r->order->ttl_ms, e);
+		rc = r->sink->ops->fence(r->sink, r->slot->lease.job_id, r->order->run, r->order->job.ttl_ms, e);
 	if (rc != ERR_OK && rc != ERR_LOST)
-		err_prefix(e, "results database '%s'", r->order->results);
+		err_prefix(e, "results database '%s'", r->order->job.results);
 	return rc;
 }
 
@@ -212,7 +212,7 @@ static enum err_code execute(struct run *r, const char *table, struct err *e)
 	        .table = table,
 	        .task = r->task->name,
 	        .run = r->order->run,
-	        .ttl_ms = r->order->ttl_ms};
+	        .ttl_ms = r->order->job.ttl_ms};
 	enum wire wire = WIRE_TEXT;
 	enum err_code rc = stopped(s, r, e);
 	if (rc == ERR_OK)

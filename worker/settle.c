@@ -36,7 +36,7 @@ void settle_decide(const struct config *c, const struct work_order *order, enum 
 	}
 	case ERR_TRANSIENT:
 	case ERR_NOMEM:
-		if (order->retried >= order->retries)
+		if (order->retried >= order->job.retries)
 			break;
 		result->outcome = WORK_RETRY;
 		result->delay_ms = backoff(base, max, order->retried, random);

@@ -136,8 +136,8 @@ static enum err_code start(struct slot *s, const struct work_entry *entry, int64
 }
 
 /* Says how the run ended, again and again until Redis has heard it; and takes the next entry on the same way. */
-static enum err_code tell(struct slot *s, const struct work_entry *entry, int64_t run, const struct work_result *result,
-        struct work_entry *next, bool *has_next)
+static enum err_code tell(struct slot *s, const struct work_entry *entry, const struct work_order *order,
+        const struct work_result *result, struct work_entry *next, bool *has_next)
 {
 	struct cmd finish, more;
 	struct cmd *const both[] = {&finish, &more};
@@ -145,7 +145,7 @@ static enum err_code tell(struct slot *s, const struct work_entry *entry, int64_
 	enum err_code rc;
 	cmd_init(&finish);
 	cmd_init(&more);
-	work_ask_finish(&finish, prefix(s), s->queue->name, entry, run, result);
+	work_ask_finish(&finish, prefix(s), s->queue->name, entry, order, result);
 	work_ask_claim(&more, prefix(s), s->queue->name, s->consumer, -1, false);
 	*has_next = false;
 	for (;;) {
@@ -171,12 +171,12 @@ static enum err_code tell(struct slot *s, const struct work_entry *entry, int64_
 		if (rc != ERR_UNAVAILABLE || atomic_load(&s->worker->hurrying))
 			break;
 		log_warn("redis does not answer, the end of a run waits job=%s run=%lld error=\"%s\"", entry->job_id,
-		        (long long)run, e.text);
+		        (long long)order->run, e.text);
 		worker_wait(s->worker, 0, REDIS_PAUSE_MS, &s->worker->hurrying);
 	}
 	if (rc != ERR_OK && rc != ERR_LOST)
 		log_error("the end of a run could not be told job=%s run=%lld error=\"%s\"", entry->job_id,
-		        (long long)run, e.text);
+		        (long long)order->run, e.text);
 	cmd_fini(&finish);
 	cmd_fini(&more);
 	return rc;
@@ -188,11 +188,11 @@ static void log_end(const struct slot *s, const struct work_entry *entry, const 
 	static const char *const outcomes[] = {"success", "failure", "retry", "wait", "returned"};
 	if (result->outcome == WORK_SUCCESS)
 		log_info("job finished job=%s task=%s run=%lld outcome=success rows=%lld ms=%lld worker=%s",
-		        entry->job_id, order->task, (long long)order->run, (long long)result->rows, (long long)took_ms,
-		        s->worker->name);
+		        entry->job_id, order->job.task, (long long)order->run, (long long)result->rows,
+		        (long long)took_ms, s->worker->name);
 	else
 		log_warn("job ended job=%s task=%s run=%lld outcome=%s ms=%lld worker=%s error=\"%s\"", entry->job_id,
-		        order->task, (long long)order->run, outcomes[result->outcome], (long long)took_ms,
+		        order->job.task, (long long)order->run, outcomes[result->outcome], (long long)took_ms,
 		        s->worker->name, e->quotes ? "(quotes the job's values: see its state)" : e->text);
 }
 
@@ -200,7 +200,7 @@ static void log_end(const struct slot *s, const struct work_entry *entry, const 
 static void take_back(struct slot *s, const struct work_order *order, const struct work_entry *entry)
 {
 	struct err e = ERR_INIT;
-	const struct cfg_results *cfg = config_results(s->worker->config, order->results);
+	const struct cfg_results *cfg = config_results(s->worker->config, order->job.results);
 	struct sink *sink = cfg ? slot_sink(s, (size_t)(cfg - s->worker->config->results)) : NULL;
 	if (sink && sink->ops->purge(sink, entry->job_id, order->run, &e) != ERR_OK)
 		log_warn("a lost run's result stays until it expires job=%s run=%lld error=\"%s\"", entry->job_id,
@@ -213,7 +213,7 @@ static void lose(struct slot *s, const struct work_order *order, const struct wo
 	struct reply *reply = NULL;
 	struct err e = ERR_INIT;
 	char text[256];
-	snprintf(text, sizeof text, RESULT_LOST, order->results);
+	snprintf(text, sizeof text, RESULT_LOST, order->job.results);
 	cmd_init(&c);
 	work_ask_lose(&c, prefix(s), entry->job_id, order->run, text);
 	enum err_code rc = redis_call(s->redis, &c, &reply, &e);
@@ -228,7 +228,7 @@ static void lose(struct slot *s, const struct work_order *order, const struct wo
  * connection stands. */
 static void look_after(struct slot *s, const struct work_order *order, const struct work_entry *entry)
 {
-	const struct cfg_results *cfg = config_results(s->worker->config, order->results);
+	const struct cfg_results *cfg = config_results(s->worker->config, order->job.results);
 	struct sink *sink = cfg ? slot_sink(s, (size_t)(cfg - s->worker->config->results)) : NULL;
 	struct err e = ERR_INIT;
 	bool has = true;
@@ -300,9 +300,9 @@ static void work_on(
 	struct work_result result = {.error = rc == ERR_OK ? "" : e.text,
 	        .table = rc == ERR_OK ? out.table : "",
 	        .rows = rc == ERR_OK ? out.rows : 0,
-	        .state_ttl_ms = order.ttl_ms > c->jobs.state_ttl_ms ? order.ttl_ms : c->jobs.state_ttl_ms};
+	        .state_ttl_ms = order.job.ttl_ms > c->jobs.state_ttl_ms ? order.job.ttl_ms : c->jobs.state_ttl_ms};
 	settle_decide(c, &order, rc, order.started_ms + took, random, &result);
-	enum err_code told = tell(s, entry, order.run, &result, next, has_next);
+	enum err_code told = tell(s, entry, &order, &result, next, has_next);
 	struct work_entry none = {0};
 	set_running(s, &none, 0, 0);
 	if (told == ERR_LOST) {

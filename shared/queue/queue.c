@@ -24,42 +24,29 @@ bool job_state_parse(const char *text, enum job_state *out)
 	return false;
 }
 
-static void add_field(struct cmd *c, const char *name, const char *value)
-{
-	cmd_addstr(c, name);
-	cmd_addstr(c, value);
-}
-
-static void add_number(struct cmd *c, const char *name, int64_t value)
-{
-	cmd_addstr(c, name);
-	cmd_addi64(c, value);
-}
-
-/* One job's arguments of enqueue.lua: what is at its default is left out of the hash. */
+/* One job's arguments of enqueue.lua. */
 static void add_job(struct cmd *c, const struct job_spec *j, const char *group_id)
 {
-	bool db = j->db[0] != '\0', timeout = j->timeout_ms > 0, eta = j->eta_ms > 0, group = group_id != NULL;
 	cmd_addstr(c, j->id);
 	cmd_addi64(c, j->eta_ms);
 	cmd_addstr(c, j->error ? j->error : "");
 	cmd_addstr(c, j->task);
 	cmd_addstr(c, j->queue);
-	cmd_addi64(c, (int64_t)2 * (6 + db + timeout + eta + group));
-	add_field(c, "task", j->task);
-	add_field(c, "args", j->args);
-	add_field(c, "queue", j->queue);
-	add_field(c, "results", j->results);
-	add_number(c, "retries", j->retries);
-	add_number(c, "ttl", j->ttl_ms);
-	if (db)
-		add_field(c, "db", j->db);
-	if (timeout)
-		add_number(c, "timeout", j->timeout_ms);
-	if (eta)
-		add_number(c, "eta", j->eta_ms);
-	if (group)
-		add_field(c, "group", group_id);
+	spec_add(c, j, group_id);
+}
+
+/* One job that is to run at once. */
+static void ask_accept(struct cmd *c, const char *prefix, const struct job_spec *j)
+{
+	char counter[16 + 2 * QUEUE_NAME_MAX];
+	snprintf(counter, sizeof counter, "accepted|%s|%s", j->queue, j->task);
+	cmd_script(c, SCRIPT_ACCEPT, 3);
+	cmd_addkey(c, prefix, "job:", j->id);
+	cmd_addkey(c, prefix, "queue:", j->queue);
+	cmd_addkey(c, prefix, "stats", NULL);
+	cmd_addstr(c, j->id);
+	cmd_addstr(c, counter);
+	spec_add(c, j, NULL);
 }
 
 static void add_group_keys(struct cmd *c, const char *prefix, const char *group_id)
@@ -76,6 +63,10 @@ void queue_ask_enqueue(struct cmd *c, const char *prefix, const struct job_spec 
         int64_t concurrency, int64_t state_ttl_ms)
 {
 	const char *group = group_id ? group_id : "";
+	if (n == 1 && !group_id && jobs->eta_ms == 0 && !jobs->error) {
+		ask_accept(c, prefix, jobs);
+		return;
+	}
 	cmd_script(c, SCRIPT_ENQUEUE, 5 + 3 * n);
 	cmd_addkey(c, prefix, "stats", NULL);
 	cmd_addkey(c, prefix, "scheduled", NULL);
@@ -116,9 +107,8 @@ enum err_code queue_read_enqueue(const struct reply *r, struct err *e)
 	return unexpected(r, "enqueue", e);
 }
 
-static const char *const job_fields[] = {"state", "task", "queue", "db", "results", "table", "worker", "error", "group",
-        "rows", "attempt", "retried", "run", "retries", "timeout", "eta", "queued_at", "started_at", "finished_at",
-        "ttl"};
+static const char *const job_fields[] = {"state", "spec", "table", "worker", "error", "rows", "attempt", "retried",
+        "run", "queued_at", "started_at", "finished_at", "expires_at"};
 #define JOB_FIELDS (sizeof job_fields / sizeof *job_fields)
 
 void queue_ask_job(struct cmd *c, const char *prefix, const char *id)
@@ -135,22 +125,23 @@ enum err_code queue_read_job(const struct reply *r, struct job_info *out, struct
 		return unexpected(r, "job", e);
 	if (!job_state_parse(reply_text(reply_at(r, 0), NULL), &out->state))
 		return ERR_NOT_FOUND;
-	const char **texts[] = {
-	        &out->task, &out->queue, &out->db, &out->results, &out->table, &out->worker, &out->error, &out->group};
+	spec_read(reply_text(reply_at(r, 1), NULL), &out->order);
+	const char **texts[] = {&out->table, &out->worker, &out->error};
+	for (size_t i = 0; i < 3; i++)
+		*texts[i] = reply_text(reply_at(r, 2 + i), NULL);
+	int64_t *numbers[] = {&out->rows, &out->attempt, &out->retried, &out->run, &out->queued_ms, &out->started_ms,
+	        &out->finished_ms, &out->expires_ms};
 	for (size_t i = 0; i < 8; i++)
-		*texts[i] = reply_text(reply_at(r, 1 + i), NULL);
-	int64_t *numbers[] = {&out->rows, &out->attempt, &out->retried, &out->run, &out->retries, &out->timeout_ms,
-	        &out->eta_ms, &out->queued_ms, &out->started_ms, &out->finished_ms};
-	for (size_t i = 0; i < 10; i++)
-		*numbers[i] = reply_i64(reply_at(r, 9 + i), 0);
-	out->expires_ms = out->state == JOB_SUCCESS ? out->finished_ms + reply_i64(reply_at(r, 19), 0) : 0;
+		*numbers[i] = reply_i64(reply_at(r, 5 + i), 0);
 	return ERR_OK;
 }
 
 void queue_ask_list(struct cmd *c, const char *prefix, const char *queue, const char *after, int64_t limit)
 {
-	cmd_script(c, SCRIPT_LIST, 1);
+	cmd_script(c, SCRIPT_LIST, 3);
+	cmd_addkey(c, prefix, "queue:", queue);
 	cmd_addkey(c, prefix, "waiting:", queue);
+	cmd_addkey(c, prefix, "job:", after);
 	cmd_addstr(c, after);
 	cmd_addi64(c, limit);
 }

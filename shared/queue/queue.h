@@ -5,9 +5,10 @@
  *
  * Keys, all behind redis.prefix:
  *   queue:<name>      stream, group `workers`; an entry {job, group} for each job that waits for a slot or runs
- *   waiting:<name>    sorted set: ids of the queue's jobs that are not yet started, by the time they were queued (us)
- *   job:<id>          hash: task args db results queue eta retries ttl timeout group | state attempt run entry worker
- *                     rows table error deaths queued_at started_at finished_at (times: ms)
+ *   waiting:<name>    sorted set: ids of the queue's jobs that are not yet started and not in the stream either (eta,
+ *                     backoff, a place in a group; or given back), by the time they were queued (us)
+ *   job:<id>          hash: spec (what was ordered: spec.h) | state attempt run entry worker rows table error deaths
+ *                     retried queued_at started_at finished_at expires_at outage_since (times: ms)
  *   scheduled         sorted set: ids of jobs by the time they are due (ms): eta, backoff, a freed place in a group
  *   group:<id>        hash: n concurrency active began success failure
  *   group:<id>:jobs   list of the job ids
@@ -27,6 +28,7 @@
 
 #include "shared/base/err.h"
 #include "shared/queue/redis.h"
+#include "shared/queue/spec.h"
 
 /* Longest id or queue name: the result table `results_<job id>` must fit 63 bytes. */
 #define QUEUE_JOB_ID_MAX 55
@@ -63,10 +65,11 @@ enum err_code MUST_CHECK queue_read_enqueue(const struct reply *r, struct err *e
 /* A job's state as it is kept. Strings are borrowed from the reply. */
 struct job_info {
 	enum job_state state;
-	const char *task, *queue, *db, *results, *table, *worker, *error, *group;
-	int64_t rows, attempt, retried, run, retries, timeout_ms;
-	int64_t eta_ms, queued_ms, started_ms, finished_ms; /* 0 = none */
-	int64_t expires_ms;                                 /* of the result; 0 = there is none */
+	struct job_order order;
+	const char *table, *worker, *error;
+	int64_t rows, attempt, retried, run;
+	int64_t queued_ms, started_ms, finished_ms; /* 0 = none */
+	int64_t expires_ms;                         /* of the result; 0 = there is none */
 };
 void queue_ask_job(struct cmd *c, const char *prefix, const char *id);
 /* ERR_NOT_FOUND when there is no such job (e's text is left for the caller to set). */

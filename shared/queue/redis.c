@@ -20,9 +20,6 @@ struct redis {
 	int64_t timeout_set_ms;      /* as set on ctx */
 	pthread_mutex_t lock;        /* guards fd against redis_interrupt */
 	int fd;                      /* of ctx, -1 when none */
-	const char **argv;           /* scratch of append */
-	size_t *lens;
-	size_t cap;
 };
 
 /* --- replies --- */
@@ -141,8 +138,6 @@ void redis_free(struct redis *r)
 		return;
 	redis_disconnect(r);
 	pthread_mutex_destroy(&r->lock);
-	free(r->argv);
-	free(r->lens);
 	free(r);
 }
 
@@ -260,42 +255,26 @@ enum err_code redis_connect(struct redis *r, struct err *e)
 	return rc;
 }
 
-static enum err_code grow_scratch(struct redis *r, size_t n, struct err *e)
+static enum err_code append_bytes(struct redis *r, const char *bytes, size_t len, struct err *e)
 {
-	if (n <= r->cap)
-		return ERR_OK;
-	const char **argv = realloc(r->argv, n * sizeof *argv);
-	if (argv)
-		r->argv = argv;
-	size_t *lens = argv ? realloc(r->lens, n * sizeof *lens) : NULL;
-	if (!lens)
-		return err_nomem(e);
-	r->lens = lens;
-	r->cap = n;
-	return ERR_OK;
+	return redisAppendFormattedCommand(r->ctx, bytes, len) == REDIS_OK ? ERR_OK : broken(r, e);
 }
 
 /* Puts one command into the output buffer; whole: the script's text goes instead of its digest. */
 static enum err_code append(struct redis *r, const struct cmd *c, bool whole, struct err *e)
 {
-	enum err_code rc = c->failed ? err_nomem(e) : grow_scratch(r, c->n, e);
-	if (rc != ERR_OK)
-		return rc;
-	size_t from = 0;
-	for (size_t i = 0; i < c->n; i++) {
-		r->argv[i] = c->text.data + from;
-		r->lens[i] = c->ends[i] - from;
-		from = c->ends[i];
-	}
-	if (whole) {
-		r->argv[0] = "EVAL";
-		r->lens[0] = 4;
-		r->argv[1] = c->script->text;
-		r->lens[1] = c->script->len;
-	}
-	if (redisAppendCommandArgv(r->ctx, (int)c->n, r->argv, r->lens) != REDIS_OK)
-		return broken(r, e);
-	return ERR_OK;
+	if (c->failed)
+		return err_nomem(e);
+	char head[64];
+	int n = whole ? snprintf(head, sizeof head, "*%zu\r\n$4\r\nEVAL\r\n$%zu\r\n", c->n, c->script->len)
+	              : snprintf(head, sizeof head, "*%zu\r\n", c->n);
+	enum err_code rc = append_bytes(r, head, (size_t)n, e);
+	if (rc == ERR_OK && whole)
+		rc = append_bytes(r, c->script->text, c->script->len, e);
+	if (rc == ERR_OK && whole)
+		rc = append_bytes(r, "\r\n", 2, e);
+	size_t from = whole ? c->rest : 0;
+	return rc == ERR_OK ? append_bytes(r, c->text.data + from, c->text.len - from, e) : rc;
 }
 
 static enum err_code read_reply(struct redis *r, struct reply **reply, struct err *e)
@@ -312,16 +291,27 @@ static bool is_noscript(const struct reply *r)
 	return reply_type(r) == REPLY_ERROR && strncmp(reply_text(r, NULL), "NOSCRIPT", 8) == 0;
 }
 
-enum err_code redis_pipeline(struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e)
+enum err_code redis_send(struct redis *r, struct cmd *const *cmds, size_t n, struct err *e)
 {
-	for (size_t i = 0; i < n; i++)
-		replies[i] = NULL;
 	enum err_code rc = redis_connect(r, e);
 	if (rc != ERR_OK)
 		return rc;
 	apply_timeout(r);
 	for (size_t i = 0; i < n && rc == ERR_OK; i++)
 		rc = append(r, cmds[i], false, e);
+	for (int done = 0; rc == ERR_OK && !done;)
+		if (redisBufferWrite(r->ctx, &done) != REDIS_OK)
+			rc = broken(r, e);
+	if (rc == ERR_NOMEM)
+		redis_disconnect(r); /* half a pipeline may be in its buffer */
+	return rc;
+}
+
+enum err_code redis_receive(struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e)
+{
+	enum err_code rc = ERR_OK;
+	for (size_t i = 0; i < n; i++)
+		replies[i] = NULL;
 	for (size_t i = 0; i < n && rc == ERR_OK; i++)
 		rc = read_reply(r, &replies[i], e);
 	/* Rare (a new server, SCRIPT FLUSH): those whose script is unknown go again, whole. None of them has run. */
@@ -335,8 +325,16 @@ enum err_code redis_pipeline(struct redis *r, struct cmd *const *cmds, size_t n,
 			rc = read_reply(r, &replies[i], e);
 	}
 	if (rc == ERR_NOMEM)
-		redis_disconnect(r); /* half a pipeline may be in its buffer */
+		redis_disconnect(r);
 	return rc;
+}
+
+enum err_code redis_pipeline(struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e)
+{
+	for (size_t i = 0; i < n; i++)
+		replies[i] = NULL;
+	enum err_code rc = redis_send(r, cmds, n, e);
+	return rc == ERR_OK ? redis_receive(r, cmds, n, replies, e) : rc;
 }
 
 enum err_code redis_call(struct redis *r, struct cmd *c, struct reply **reply, struct err *e)

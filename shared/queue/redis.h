@@ -20,9 +20,10 @@
 /* --- commands --- */
 
 struct cmd {
-	struct buf text; /* the arguments, one behind the other */
-	size_t *ends;    /* where each ends in text */
-	size_t n, cap;
+	struct buf
+	        text; /* the arguments as they go over the wire: "$<length>\r\n<bytes>\r\n" each (RESP, bulk strings) */
+	size_t n;     /* how many */
+	size_t rest;  /* of a script: where in text what follows its digest begins */
 	const struct script *script; /* argument 1 is its digest; NULL: a plain command */
 	bool failed;                 /* an add failed: the command is refused when it is sent */
 };
@@ -35,6 +36,9 @@ void cmd_script(struct cmd *c, enum script_id id, size_t keys);
 void cmd_add(struct cmd *c, const void *bytes, size_t len);
 void cmd_addstr(struct cmd *c, const char *text);
 void cmd_addi64(struct cmd *c, int64_t v);
+/* One argument made of n texts, at most CMD_PARTS_MAX. */
+#define CMD_PARTS_MAX 24
+void cmd_addparts(struct cmd *c, const char *const *parts, size_t n);
 /* One argument made of up to three texts (NULL ends the list early): a key is prefix, kind, name. */
 void cmd_addkey(struct cmd *c, const char *a, const char *b, const char *d);
 
@@ -78,6 +82,11 @@ void redis_set_timeout(struct redis *r, int64_t ms);
  * command is in its place (reply_error). When the connection fails: ERR_UNAVAILABLE, every reply that was not read is
  * NULL, and it is unknown whether those commands were executed. */
 enum err_code MUST_CHECK redis_pipeline(
+        struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e);
+/* The two halves of redis_pipeline, for who has something better to do between them: after an OK of redis_send nothing
+ * else may be asked of r before redis_receive with the same commands. */
+enum err_code MUST_CHECK redis_send(struct redis *r, struct cmd *const *cmds, size_t n, struct err *e);
+enum err_code MUST_CHECK redis_receive(
         struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e);
 /* One command; an error reply is turned into an error (reply_error) and *reply is then NULL. */
 enum err_code MUST_CHECK redis_call(struct redis *r, struct cmd *c, struct reply **reply, struct err *e);

@@ -155,32 +155,13 @@ enum err_code work_read_start(const struct reply *r, struct work_order *out, str
 		return rc;
 	if (strcmp(verdict, "RUN") != 0)
 		return err_set(e, ERR_PERMANENT, "Redis: unexpected answer to start");
-	*out = (struct work_order){
-	        .run = reply_i64(reply_at(r, 1), 0),
-	        .fence = reply_i64(reply_at(r, 2), 0) != 0,
-	        .deaths = reply_i64(reply_at(r, 3), 0),
-	        .task = "",
-	        .args = "[]",
-	        .db = "",
-	        .results = "",
-	};
-	const struct {
-		const char *name;
-		const char **text;
-		int64_t *number;
-	} fields[] = {{"task", &out->task, NULL}, {"args", &out->args, NULL}, {"db", &out->db, NULL},
-	        {"results", &out->results, NULL}, {"retries", NULL, &out->retries}, {"retried", NULL, &out->retried},
-	        {"ttl", NULL, &out->ttl_ms}, {"timeout", NULL, &out->timeout_ms},
-	        {"started_at", NULL, &out->started_ms}, {"outage_since", NULL, &out->outage_since_ms}};
-	for (size_t i = 4; i + 1 < reply_count(r); i += 2)
-		for (size_t f = 0; f < sizeof fields / sizeof *fields; f++) {
-			if (strcmp(fields[f].name, reply_text(reply_at(r, i), NULL)) != 0)
-				continue;
-			if (fields[f].text)
-				*fields[f].text = reply_text(reply_at(r, i + 1), NULL);
-			else
-				*fields[f].number = reply_i64(reply_at(r, i + 1), 0);
-		}
+	out->run = reply_i64(reply_at(r, 1), 0);
+	out->fence = reply_i64(reply_at(r, 2), 0) != 0;
+	out->deaths = reply_i64(reply_at(r, 3), 0);
+	spec_read(reply_text(reply_at(r, 4), NULL), &out->job);
+	out->started_ms = reply_i64(reply_at(r, 5), 0);
+	out->retried = reply_i64(reply_at(r, 6), 0);
+	out->outage_since_ms = reply_i64(reply_at(r, 7), 0);
 	return ERR_OK;
 }
 
@@ -194,8 +175,8 @@ static void add_buckets(struct cmd *c)
 	cmd_add(c, text, n);
 }
 
-void work_ask_finish(struct cmd *c, const char *prefix, const char *queue, const struct work_entry *entry, int64_t run,
-        const struct work_result *result)
+void work_ask_finish(struct cmd *c, const char *prefix, const char *queue, const struct work_entry *entry,
+        const struct work_order *order, const struct work_result *result)
 {
 	static const char *const outcomes[] = {"SUCCESS", "FAILURE", "RETRY", "WAIT", "RETURN"};
 	char list[16 + QUEUE_NAME_MAX];
@@ -212,7 +193,7 @@ void work_ask_finish(struct cmd *c, const char *prefix, const char *queue, const
 	cmd_addkey(c, prefix, list, NULL);
 	cmd_addstr(c, entry->entry);
 	cmd_addstr(c, entry->job_id);
-	cmd_addi64(c, run);
+	cmd_addi64(c, order->run);
 	cmd_addstr(c, outcomes[result->outcome]);
 	cmd_addstr(c, result->error);
 	cmd_addi64(c, result->rows);
@@ -222,6 +203,9 @@ void work_ask_finish(struct cmd *c, const char *prefix, const char *queue, const
 	cmd_addstr(c, entry->group);
 	cmd_addkey(c, prefix, "wake", NULL);
 	add_buckets(c);
+	cmd_addstr(c, order->job.task);
+	cmd_addi64(c, order->job.eta_ms);
+	cmd_addi64(c, order->job.ttl_ms);
 }
 
 enum err_code work_read_finish(const struct reply *r, struct err *e)
@@ -266,13 +250,14 @@ void work_ask_due(struct cmd *c, const char *prefix, int64_t most)
 void work_ask_promote(struct cmd *c, const char *prefix, const char *id, const char *queue, const char *group)
 {
 	char wait[16 + QUEUE_NAME_MAX];
-	cmd_script(c, SCRIPT_PROMOTE, 5);
+	cmd_script(c, SCRIPT_PROMOTE, 6);
 	cmd_addkey(c, prefix, "scheduled", NULL);
 	cmd_addkey(c, prefix, "job:", id);
 	cmd_addkey(c, prefix, "queue:", queue);
 	cmd_addkey(c, prefix, "group:", group);
 	snprintf(wait, sizeof wait, "group:%s:wait", group);
 	cmd_addkey(c, prefix, wait, NULL);
+	cmd_addkey(c, prefix, "waiting:", queue);
 	cmd_addstr(c, id);
 	cmd_addstr(c, queue);
 	cmd_addstr(c, group);

@@ -53,14 +53,13 @@ enum { WORK_OWN = -1 }; /* the consumer claimed it; or the lease in ms: take ove
 void work_ask_start(struct cmd *c, const char *prefix, const char *queue, const struct work_entry *entry,
         const char *consumer, const char *worker, int64_t stale);
 
-/* A run as it was ordered. All strings are borrowed from the reply. */
+/* A run as it was ordered; its arguments are borrowed from the reply. */
 struct work_order {
 	int64_t run;    /* the fencing token */
 	bool fence;     /* an older run may still be alive: fence it off in the results database first */
 	int64_t deaths; /* how many workers have died running it */
-	const char *task, *args, *db, *results;
-	int64_t retries, retried;
-	int64_t ttl_ms, timeout_ms;          /* 0 = none */
+	struct job_order job;
+	int64_t retried;                     /* retries that are spent */
 	int64_t started_ms, outage_since_ms; /* 0 = none */
 };
 /* ERR_NOT_FOUND: nothing to do any more. ERR_CONFLICT: its owner lives. */
@@ -76,8 +75,8 @@ struct work_result {
 	int64_t state_ttl_ms; /* how long the state of the finished job is kept */
 };
 /* Saying it twice is as good as once. */
-void work_ask_finish(struct cmd *c, const char *prefix, const char *queue, const struct work_entry *entry, int64_t run,
-        const struct work_result *result);
+void work_ask_finish(struct cmd *c, const char *prefix, const char *queue, const struct work_entry *entry,
+        const struct work_order *order, const struct work_result *result);
 /* ERR_LOST: the run was not current; what it published must go. */
 enum err_code MUST_CHECK work_read_finish(const struct reply *r, struct err *e);
 

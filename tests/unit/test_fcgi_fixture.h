@@ -19,6 +19,7 @@
 #include "fcgi/counters.h"
 #include "fcgi/job_request.h"
 #include "fcgi/router.h"
+#include "tests/unit/test_cmd_fixture.h"
 
 #define FIXTURE_NOW_MS INT64_C(1795516044000) /* 2026-11-24T10:27:24Z */
 
@@ -118,7 +119,7 @@ static inline enum step ask(const char *method, const char *uri, const char *bod
 {
 	struct err e = ERR_INIT;
 	exchange_reset(&fx.x);
-	fx.x.tasks = fx.tasks;
+	fx.x.tasks = task_set_ref(fx.tasks);
 	fx.x.now_ms = FIXTURE_NOW_MS;
 	snprintf(fx.uri, sizeof fx.uri, "%s", uri);
 	if (body)
@@ -148,24 +149,52 @@ static inline const char *argument(size_t command, size_t i)
 	assert_true(command < fx.x.n);
 	const struct cmd *c = &fx.x.cmds[command];
 	assert_true(i < c->n);
-	size_t from = i > 0 ? c->ends[i - 1] : 0;
-	snprintf(text, sizeof text, "%.*s", (int)(c->ends[i] - from), c->text.data + from);
+	size_t len = 0;
+	const char *bytes = cmd_argument(c, i, &len);
+	assert_non_null(bytes);
+	snprintf(text, sizeof text, "%.*s", (int)len, bytes);
 	return text;
+}
+
+/* The value of name in "@state=PENDING task=plain", *width bytes; NULL: it is not there. */
+static inline const char *field_value(const char *fields, const char *name, size_t *width)
+{
+	char pattern[64];
+	size_t n = (size_t)snprintf(pattern, sizeof pattern, " %.60s=", name);
+	const char *at = strncmp(fields + 1, pattern + 1, n - 1) == 0 ? fields : strstr(fields, pattern);
+	*width = at ? strcspn(at + n, " ") : 0;
+	return at ? at + n : NULL;
+}
+
+/* The spec (spec.h) that those fields make which belong into one. */
+static inline void make_spec(char *out, size_t size, const char *fields)
+{
+	static const char *const names[] = {
+	        "task", "queue", "results", "db", "group", "retries", "ttl", "timeout", "eta"};
+	size_t len = 0, width;
+	out[0] = '\0';
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		const char *value = field_value(fields, names[i], &width);
+		if (value)
+			len += (size_t)snprintf(out + len, size - len, "%s=%.*s\n", names[i], (int)width, value);
+	}
+	snprintf(out + len, size - len, "args=[]");
 }
 
 /* The reply to an HMGET: of "@state=PENDING task=plain" those fields that the command asks for, nil for all others. */
 static inline struct reply *hash_reply(size_t command, const char *fields)
 {
-	char resp[4096], name[64];
+	char resp[4096], spec[1024];
 	size_t n = fx.x.cmds[command].n, len = 0;
+	make_spec(spec, sizeof spec, fields);
 	len += (size_t)snprintf(resp, sizeof resp, "*%zu\r\n", n - 2);
 	for (size_t i = 2; i < n; i++) {
-		snprintf(name, sizeof name, " %.60s=", argument(command, i));
-		const char *at = strncmp(fields + 1, name + 1, strlen(name) - 1) == 0 ? fields : strstr(fields, name);
-		size_t width = at ? strcspn(at + strlen(name), " ") : 0;
-		if (at)
-			len += (size_t)snprintf(resp + len, sizeof resp - len, "$%zu\r\n%.*s\r\n", width, (int)width,
-			        at + strlen(name));
+		size_t width;
+		bool whole = strcmp(argument(command, i), "spec") == 0;
+		const char *value = whole ? spec : field_value(fields, argument(command, i), &width);
+		if (value)
+			len += (size_t)snprintf(resp + len, sizeof resp - len, "$%zu\r\n%.*s\r\n",
+			        whole ? strlen(spec) : width, whole ? (int)strlen(spec) : (int)width, value);
 		else
 			len += (size_t)snprintf(resp + len, sizeof resp - len, "$-1\r\n");
 	}

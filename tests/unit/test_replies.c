@@ -152,29 +152,34 @@ static void test_replies_enqueue(void **state)
 	READS(parse("$-1\r\n"), ERR_UNAVAILABLE, queue_read_enqueue(r, e));
 }
 
-static struct reply *job(const char *state, const char *group, const char *finished)
+static struct reply *job(const char *state, const char *group, const char *expires)
 {
-	return texts(state, "task1", "default", "(nil)", "reports", "results_a", "host-1", "", group, "12", "2", "1",
-	        "77", "3", "(nil)", "(nil)", "1000", "2000", finished, "5000", NULL);
+	char spec[256];
+	snprintf(spec, sizeof spec,
+	        "task=task1\nqueue=default\nresults=reports%s%s\nretries=3\nttl=5000\nargs=[\"a=b\"]",
+	        group[0] ? "\ngroup=" : "", group);
+	return texts(
+	        state, spec, "results_a", "host-1", "", "12", "2", "1", "77", "1000", "2000", "3000", expires, NULL);
 }
 
 static void test_replies_job_is_read_field_by_field(void **state)
 {
 	(void)state;
 	struct job_info j;
-	struct reply *r = job("SUCCESS", "g", "3000");
+	struct reply *r = job("SUCCESS", "g", "8000");
 	assert_int_equal(queue_read_job(r, &j, NULL), ERR_OK);
 	assert_int_equal(j.state, JOB_SUCCESS);
-	assert_string_equal(j.task, "task1");
-	assert_string_equal(j.queue, "default");
-	assert_string_equal(j.db, "");
-	assert_string_equal(j.results, "reports");
+	assert_string_equal(j.order.task, "task1");
+	assert_string_equal(j.order.queue, "default");
+	assert_string_equal(j.order.db, "");
+	assert_string_equal(j.order.results, "reports");
 	assert_string_equal(j.table, "results_a");
 	assert_string_equal(j.worker, "host-1");
 	assert_string_equal(j.error, "");
-	assert_string_equal(j.group, "g");
-	assert_true(j.rows == 12 && j.attempt == 2 && j.retried == 1 && j.run == 77 && j.retries == 3);
-	assert_true(j.timeout_ms == 0 && j.eta_ms == 0);
+	assert_string_equal(j.order.group, "g");
+	assert_true(j.rows == 12 && j.attempt == 2 && j.retried == 1 && j.run == 77 && j.order.retries == 3);
+	assert_true(j.order.timeout_ms == 0 && j.order.eta_ms == 0 && j.order.ttl_ms == 5000);
+	assert_string_equal(j.order.args, "[\"a=b\"]");
 	assert_true(j.queued_ms == 1000 && j.started_ms == 2000 && j.finished_ms == 3000 && j.expires_ms == 8000);
 	reply_free(r);
 }
@@ -185,7 +190,7 @@ static void test_replies_only_a_success_has_a_result_that_expires(void **state)
 	static const char *const states[] = {"PENDING", "STARTED", "RETRY", "FAILURE"};
 	for (size_t i = 0; i < 4; i++) {
 		struct job_info j;
-		struct reply *r = job(states[i], "", "3000");
+		struct reply *r = job(states[i], "", "(nil)");
 		assert_int_equal(queue_read_job(r, &j, NULL), ERR_OK);
 		assert_string_equal(job_state_name(j.state), states[i]);
 		assert_int_equal(j.expires_ms, 0);
@@ -197,8 +202,8 @@ static void test_replies_job_that_is_none(void **state)
 {
 	(void)state;
 	struct job_info j;
-	READS(job("(nil)", "", "0"), ERR_NOT_FOUND, queue_read_job(r, &j, e));
-	READS(job("success", "", "0"), ERR_NOT_FOUND, queue_read_job(r, &j, e));
+	READS(job("(nil)", "", "(nil)"), ERR_NOT_FOUND, queue_read_job(r, &j, e));
+	READS(job("success", "", "(nil)"), ERR_NOT_FOUND, queue_read_job(r, &j, e));
 	READS(texts("SUCCESS", "x", NULL), ERR_UNAVAILABLE, queue_read_job(r, &j, e));
 	READS(parse("-LOADING x\r\n"), ERR_UNAVAILABLE, queue_read_job(r, &j, e));
 	READS(parse("-WRONGTYPE x\r\n"), ERR_PERMANENT, queue_read_job(r, &j, e));
@@ -362,23 +367,23 @@ static void test_replies_start_gives_the_order(void **state)
 {
 	(void)state;
 	struct work_order o;
-	struct reply *r = texts("RUN", "77", "1", "2", "task", "t", "args", "[1]", "results", "reports", "retries", "3",
-	        "retried", "1", "ttl", "5000", "timeout", "600", "started_at", "1000", "outage_since", "900", "later",
-	        "unknown", NULL);
+	struct reply *r = texts("RUN", "77", "1", "2",
+	        "task=t\nqueue=q\nresults=reports\nretries=3\nttl=5000\ntimeout=600\nlater=unknown\nargs=[1]", "1000",
+	        "1", "900", NULL);
 	assert_int_equal(work_read_start(r, &o, NULL), ERR_OK);
 	assert_true(o.run == 77 && o.fence && o.deaths == 2);
-	assert_string_equal(o.task, "t");
-	assert_string_equal(o.args, "[1]");
-	assert_string_equal(o.db, "");
-	assert_string_equal(o.results, "reports");
-	assert_true(o.retries == 3 && o.retried == 1 && o.ttl_ms == 5000 && o.timeout_ms == 600);
+	assert_string_equal(o.job.task, "t");
+	assert_string_equal(o.job.args, "[1]");
+	assert_string_equal(o.job.db, "");
+	assert_string_equal(o.job.results, "reports");
+	assert_true(o.job.retries == 3 && o.retried == 1 && o.job.ttl_ms == 5000 && o.job.timeout_ms == 600);
 	assert_true(o.started_ms == 1000 && o.outage_since_ms == 900);
 	reply_free(r);
 	r = texts("RUN", "78", "0", "0", NULL);
 	assert_int_equal(work_read_start(r, &o, NULL), ERR_OK);
-	assert_true(o.run == 78 && !o.fence && o.deaths == 0 && o.retries == 0 && o.outage_since_ms == 0);
-	assert_string_equal(o.args, "[]");
-	assert_string_equal(o.task, "");
+	assert_true(o.run == 78 && !o.fence && o.deaths == 0 && o.job.retries == 0 && o.outage_since_ms == 0);
+	assert_string_equal(o.job.args, "[]");
+	assert_string_equal(o.job.task, "");
 	reply_free(r);
 }
 

@@ -35,7 +35,7 @@ static void assert_outcome(const struct work_order *order, enum err_code rc, enu
 static void test_settle_every_code_with_retries_left(void **state)
 {
 	(void)state;
-	const struct work_order order = {.retries = 2, .retried = 1, .started_ms = STARTED};
+	const struct work_order order = {.job.retries = 2, .retried = 1, .started_ms = STARTED};
 	assert_outcome(&order, ERR_OK, WORK_SUCCESS);
 	assert_outcome(&order, ERR_INVALID, WORK_FAILURE);
 	assert_outcome(&order, ERR_NOT_FOUND, WORK_FAILURE);
@@ -52,9 +52,9 @@ static void test_settle_every_code_with_no_retry_left(void **state)
 {
 	(void)state;
 	const struct work_order spent[] = {
-	        {.retries = 2, .retried = 2, .started_ms = STARTED},
-	        {.retries = 2, .retried = 3, .started_ms = STARTED},
-	        {.retries = 0, .retried = 0, .started_ms = STARTED},
+	        {.job.retries = 2, .retried = 2, .started_ms = STARTED},
+	        {.job.retries = 2, .retried = 3, .started_ms = STARTED},
+	        {.job.retries = 0, .retried = 0, .started_ms = STARTED},
 	};
 	for (size_t i = 0; i < sizeof spent / sizeof *spent; i++) {
 		assert_outcome(&spent[i], ERR_OK, WORK_SUCCESS);
@@ -111,7 +111,7 @@ static void test_settle_backoff_doubles_between_its_bounds(void **state)
 	(void)state;
 	int64_t full = config.worker.retry_base_ms;
 	for (int64_t retried = 0; retried < 80; retried++) {
-		const struct work_order order = {.retries = 100, .retried = retried};
+		const struct work_order order = {.job.retries = 100, .retried = retried};
 		for (size_t k = 0; k < N_RANDOMS; k++) {
 			struct work_result r = decide(&order, ERR_TRANSIENT, STARTED, randoms[k]);
 			assert_int_equal(r.outcome, WORK_RETRY);
@@ -124,7 +124,7 @@ static void test_settle_backoff_doubles_between_its_bounds(void **state)
 static void test_settle_jitter_spans_the_upper_half(void **state)
 {
 	(void)state;
-	const struct work_order order = {.retries = 100, .retried = 3}; /* 8 s */
+	const struct work_order order = {.job.retries = 100, .retried = 3}; /* 8 s */
 	assert_int_equal(decide(&order, ERR_TRANSIENT, STARTED, 0).delay_ms, 4000);
 	assert_int_equal(decide(&order, ERR_TRANSIENT, STARTED, 1u << 31).delay_ms, 6000);
 	assert_in_range(decide(&order, ERR_TRANSIENT, STARTED, UINT32_MAX).delay_ms, 7999, 8000);
@@ -133,7 +133,7 @@ static void test_settle_jitter_spans_the_upper_half(void **state)
 static void test_settle_extreme_settings_neither_overflow_nor_hang(void **state)
 {
 	(void)state;
-	const struct work_order order = {.retries = INT64_MAX, .retried = INT64_MAX - 1};
+	const struct work_order order = {.job.retries = INT64_MAX, .retried = INT64_MAX - 1};
 	struct config c = config;
 	struct work_result r = {0};
 	c.worker.retry_base_ms = 1;
@@ -148,7 +148,7 @@ static void test_settle_extreme_settings_neither_overflow_nor_hang(void **state)
 static void test_settle_touches_only_outcome_and_delay(void **state)
 {
 	(void)state;
-	const struct work_order order = {.retries = 1};
+	const struct work_order order = {.job.retries = 1};
 	struct work_result r = {.error = "e", .table = "t", .rows = 5, .state_ttl_ms = 6};
 	settle_decide(&config, &order, ERR_TRANSIENT, STARTED, 0, &r);
 	assert_string_equal(r.error, "e");

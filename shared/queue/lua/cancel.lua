@@ -10,10 +10,10 @@ local n, group, whole, purge = tonumber(ARGV[1]), ARGV[2], ARGV[3] == '1', ARGV[
 local call = redis.call
 local jobs, finished, found = {}, 0, 0
 for i = 1, n do
-	local j = call('HMGET', KEYS[4 + 2 * i], 'state', 'queue', 'group', 'run', 'results', 'entry')
+	local j = call('HMGET', KEYS[4 + 2 * i], 'state', 'spec', 'run', 'entry')
 	if j[1] then
 		found = found + 1
-		if j[2] ~= ARGV[6 + 2 * i] or (j[3] or '') ~= group then
+		if string.match(j[2], '\nqueue=([^\n]*)') ~= ARGV[6 + 2 * i] or (string.match(j[2], '\ngroup=([^\n]*)') or '') ~= group then
 			return {'CHANGED'}
 		end
 		if j[1] == 'SUCCESS' or j[1] == 'FAILURE' then
@@ -32,13 +32,13 @@ end
 local freed = 0
 for i = 1, n do
 	local j, job, waiting, id = jobs[i], KEYS[4 + 2 * i], KEYS[5 + 2 * i], ARGV[5 + 2 * i]
-	local state, run = j[1], j[4]
+	local state, run = j[1], j[3]
 	local ended = state == 'SUCCESS' or state == 'FAILURE'
 	if state and (purge or not ended) then
 		call('DEL', job)
 		call('ZREM', waiting, id)
 		call('ZREM', KEYS[1], id)
-		if not ended and j[6] and j[6] ~= '' then
+		if not ended and j[4] and j[4] ~= '' then
 			freed = freed + 1
 		end
 		if group ~= '' and not ended then
@@ -46,7 +46,7 @@ for i = 1, n do
 		end
 		if run and (purge or state == 'STARTED') then
 			-- Whatever a run of it has published, or still may publish, is dropped by a worker's janitor.
-			call('HSET', KEYS[2], id, run .. ' ' .. j[5])
+			call('HSET', KEYS[2], id, run .. ' ' .. string.match(j[2], '\nresults=([^\n]*)'))
 			call('PUBLISH', ARGV[6], 'purge')
 		end
 		if state == 'STARTED' then

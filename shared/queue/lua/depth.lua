@@ -2,9 +2,9 @@
 -- How full a queue is.    KEYS: stream, waiting
 -- Returns: entries no slot has taken, entries taken, jobs not started (scheduled ones too), age of the oldest untaken (ms)
 local entries = redis.call('XLEN', KEYS[1])
-local unstarted = redis.call('ZCARD', KEYS[2])
+local later = redis.call('ZCARD', KEYS[2])
 if entries == 0 then
-	return {0, 0, unstarted, 0}
+	return {0, 0, later, 0}
 end
 local last, pending = '-', 0
 for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
@@ -23,4 +23,4 @@ if first then
 	local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 	age = math.max(0, now - tonumber(string.match(first[1], '^%d+')))
 end
-return {math.max(0, entries - pending), pending, unstarted, age}
+return {math.max(0, entries - pending), pending, math.max(0, entries - pending) + later, age}

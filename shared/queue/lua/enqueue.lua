@@ -1,9 +1,9 @@
 #!lua
--- Accepts one job or a whole group: all of it, or nothing and the name of what stands in the way.
+-- Accepts one job or a whole group: all of it, or nothing and the name of what stands in the way. (accept.lua: one job that
+-- is to run at once.)
 -- KEYS: stats, scheduled, group, group jobs, group wait, then for each job: job, stream, waiting
 -- ARGV: number of jobs, group id ('' = none), its concurrency (0 = no limit), state ttl of a job that fails at once (ms),
---       wake channel, then for each job: id, eta (ms, 0 = now), error ('' = none), task, queue,
---       number of texts that follow, and these: field, value, field, value ... of its hash
+--       wake channel, then for each job: id, eta (ms, 0 = now), error ('' = none), task, queue, spec (spec.h)
 local n, group, conc = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local call = redis.call
 
@@ -20,7 +20,7 @@ for i = 1, n do
 	if state == 'PENDING' or state == 'STARTED' or state == 'RETRY' then
 		return {'CONFLICT', 'job', ARGV[at]}
 	end
-	at = at + 6 + tonumber(ARGV[at + 5])
+	at = at + 6
 end
 
 local time = call('TIME')
@@ -35,7 +35,6 @@ at = 6
 for i = 1, n do
 	local job, stream, waiting = KEYS[3 + 3 * i], KEYS[4 + 3 * i], KEYS[5 + 3 * i]
 	local id, eta, err, task, queue = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-	local first, last = at + 6, at + 5 + tonumber(ARGV[at + 5])
 	local entry, state = '', 'PENDING'
 	call('DEL', job)
 	if err ~= '' then
@@ -52,17 +51,17 @@ for i = 1, n do
 		active = active + 1
 		entry = call('XADD', stream, '*', 'job', id, 'group', group)
 	end
-	call('HSET', job, 'state', state, 'entry', entry, 'queued_at', now, unpack(ARGV, first, last))
-	if state == 'PENDING' then
+	call('HSET', job, 'state', state, 'entry', entry, 'queued_at', now, 'spec', ARGV[at + 5])
+	if state == 'PENDING' and entry == '' then
 		call('ZADD', waiting, string.format('%.0f', us + i - 1), id)
-	else
+	elseif state ~= 'PENDING' then
 		call('PEXPIRE', job, ARGV[4])
 	end
 	call('HINCRBY', KEYS[1], 'accepted|' .. queue .. '|' .. task, 1)
 	if group ~= '' then
 		call('RPUSH', KEYS[4], id)
 	end
-	at = last + 1
+	at = at + 6
 end
 if group ~= '' then
 	call('HSET', KEYS[3], 'n', n, 'concurrency', conc, 'active', active, 'success', 0, 'failure', failed, 'ttl', ARGV[4])

@@ -2,13 +2,13 @@
 -- Ends a run, if it is the current one.
 -- KEYS: stream, job, waiting, scheduled, stats, group, group jobs, group wait
 -- ARGV: entry, job id, run, outcome, error, rows, table, delay (ms), state ttl (ms), group id ('' = none), wake channel,
---       upper bounds of the histograms' buckets in ms, comma-separated
+--       upper bounds of the histograms' buckets in ms, comma-separated, task, eta (ms; 0 = none), ttl of the result (ms)
 -- outcome: SUCCESS, FAILURE | RETRY (run again after delay; cost one of its retries) | WAIT (the same, cost nothing)
 --       | RETURN (the worker is going: any other takes it over at once, cost nothing)
 -- Returns: OK | LOST (another run is current, or the job was deleted: the caller's work must not show)
 local call = redis.call
-local entry, id, run, outcome, group = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[10]
-local j = call('HMGET', KEYS[2], 'run', 'state', 'entry', 'task', 'queued_at', 'started_at', 'eta')
+local entry, id, run, outcome, group, task = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[10], ARGV[13]
+local j = call('HMGET', KEYS[2], 'run', 'state', 'entry', 'queued_at', 'started_at')
 if j[1] ~= run or j[3] ~= entry then
 	if j[1] == run and j[2] ~= 'STARTED' then
 		return {'OK'} -- said before; that answer was lost on the way
@@ -32,7 +32,7 @@ if outcome == 'RETURN' then
 	call('HSET', KEYS[2], 'state', 'PENDING')
 	call('HDEL', KEYS[2], 'worker', 'started_at')
 	call('XCLAIM', KEYS[1], 'workers', 'returned', 0, entry, 'IDLE', 86400000, 'JUSTID')
-	call('ZADD', KEYS[3], j[5] * 1000, id)
+	call('ZADD', KEYS[3], j[4] * 1000, id)
 	call('PUBLISH', ARGV[11], 'returned')
 	return {'OK'}
 end
@@ -45,18 +45,21 @@ if outcome == 'RETRY' or outcome == 'WAIT' then
 	if outcome == 'RETRY' then
 		call('HINCRBY', KEYS[2], 'retried', 1)
 		call('HDEL', KEYS[2], 'outage_since')
-		call('HINCRBY', KEYS[5], 'retried|' .. j[4], 1)
+		call('HINCRBY', KEYS[5], 'retried|' .. task, 1)
 	else
 		call('HSETNX', KEYS[2], 'outage_since', now)
 	end
 	call('ZADD', KEYS[4], string.format('%.0f', ms + tonumber(ARGV[8])), id)
-	call('ZADD', KEYS[3], j[5] * 1000, id)
+	call('ZADD', KEYS[3], j[4] * 1000, id)
 	call('PUBLISH', ARGV[11], 'scheduled')
 else
 	call('HSET', KEYS[2], 'state', outcome, 'error', ARGV[5], 'rows', ARGV[6], 'table', ARGV[7], 'finished_at', now)
+	if outcome == 'SUCCESS' then
+		call('HSET', KEYS[2], 'expires_at', string.format('%.0f', ms + tonumber(ARGV[15])))
+	end
 	call('PEXPIRE', KEYS[2], ARGV[9])
-	local took = ms - tonumber(j[6])
-	local waited = math.max(0, tonumber(j[6]) - math.max(tonumber(j[5]), tonumber(j[7] or '0')))
+	local took = ms - tonumber(j[5])
+	local waited = math.max(0, tonumber(j[5]) - math.max(tonumber(j[4]), tonumber(ARGV[14])))
 	local took_bucket, wait_bucket
 	local i = 0
 	for bound in string.gmatch(ARGV[12], '[^,]+') do
@@ -65,7 +68,7 @@ else
 		if not wait_bucket and waited <= b then wait_bucket = i end
 		i = i + 1
 	end
-	call('HINCRBY', KEYS[5], 'finished|' .. j[4] .. '|' .. outcome, 1)
+	call('HINCRBY', KEYS[5], 'finished|' .. task .. '|' .. outcome, 1)
 	call('HINCRBY', KEYS[5], 'rows', ARGV[6])
 	call('HINCRBY', KEYS[5], 'run_le|' .. (took_bucket or i), 1)
 	call('HINCRBY', KEYS[5], 'run_ms_sum', took)

@@ -4,7 +4,7 @@
 -- KEYS: stream, job, waiting, runs, stats, group
 -- ARGV: entry, consumer, job id, worker, stale (ms; < 0 = claimed by this consumer), group id ('' = none)
 -- Returns: GONE (nothing to do any more) | BUSY (its owner lives)
---       or RUN, run number, an older run may still be alive (0/1), deaths, name, value, name, value ... of the job's hash
+--       or RUN, run number, an older run may still be alive (0/1), deaths, spec, now (ms), retries spent, outage since (ms)
 local call = redis.call
 local entry, consumer, id, stale = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
 local reclaimed = stale >= 0
@@ -22,14 +22,14 @@ if reclaimed and not given_back and p[3] < stale then
 	return {'BUSY'}
 end
 call('XCLAIM', KEYS[1], 'workers', consumer, 0, entry, 'JUSTID')
-local j = call('HMGET', KEYS[2], 'entry', 'state', 'queued_at', 'eta', 'deaths')
+local j = call('HMGET', KEYS[2], 'entry', 'state', 'spec', 'deaths', 'retried', 'outage_since')
 if j[1] ~= entry then
 	-- Deleted meanwhile (or deleted and queued again under another entry).
 	call('XACK', KEYS[1], 'workers', entry)
 	call('XDEL', KEYS[1], entry)
 	return {'GONE'}
 end
-local deaths = tonumber(j[5] or '0')
+local deaths = tonumber(j[4] or '0')
 if reclaimed and not given_back and j[2] == 'STARTED' then
 	deaths = call('HINCRBY', KEYS[2], 'deaths', 1)
 	call('HINCRBY', KEYS[5], 'died', 1)
@@ -45,13 +45,10 @@ call('HSET', KEYS[2], 'state', 'STARTED', 'run', run, 'worker', ARGV[4], 'starte
 if not given_back then
 	call('HINCRBY', KEYS[2], 'attempt', 1)
 end
-call('ZREM', KEYS[3], id)
+if given_back then
+	call('ZREM', KEYS[3], id)
+end
 if ARGV[6] ~= '' then
 	call('HSET', KEYS[6], 'began', 1)
 end
-local reply = call('HGETALL', KEYS[2])
-table.insert(reply, 1, tostring(deaths))
-table.insert(reply, 1, (reclaimed and not given_back) and '1' or '0')
-table.insert(reply, 1, run)
-table.insert(reply, 1, 'RUN')
-return reply
+return {'RUN', run, (reclaimed and not given_back) and 1 or 0, deaths, j[3], ms, j[5] or 0, j[6] or 0}

@@ -20,7 +20,7 @@
 #include "shared/base/log.h"
 #include "shared/base/parse.h"
 
-#define LOOP_SLOTS (2 * LOOP_BATCH) /* of two turns: one flies while the next is gathered */
+#define LOOP_SLOTS ((size_t)2 * LOOP_BATCH) /* of two turns: one flies while the next is gathered */
 #define HEAD_MAX_BYTES 2048u
 #define READ_BYTES 8192u
 #define DISCARD_MAX_BYTES \

@@ -195,7 +195,7 @@ static int check(const struct config *c, const struct task_set *tasks)
 	reply_free(reply);
 	cmd_fini(&health);
 	redis_free(redis);
-	return rc == ERR_OK ? 0 : 1;
+	return rc == ERR_OK ? 0 : 2;
 }
 
 /* Configuration and tasks; the exit status, or -1 to go on. */

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from faults_support import LEASE, Gate, Reader, assert_idle, assert_no_strays, door_to, fault_options, figure, hgetall, wait_state
+from faults_support import Gate, assert_idle, door_to, fault_options, figure, wait_state
 from stack import http_request
 from support import SLOW, uid, wait_until
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 
-import psycopg
 import pytest
 
 from faults_support import (QUERIES_FAULTS, SQL_DIRECTORIES, Gate, Wire, assert_idle, assert_no_strays, elapsed, fault_options, figure,
                             hgetall, wait_state)
-from support import SLOW, uid, wait_until
+from support import SLOW, wait_until
 
 ROWS = 5_000
 

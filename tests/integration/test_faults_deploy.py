@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from faults_support import LEASE, Crowd, Gate, assert_idle, elapsed, fault_options, figure, hgetall, wait_state
+from faults_support import Crowd, Gate, assert_idle, elapsed, fault_options, figure, hgetall
 from support import SLOW, uid, wait_until
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 
-import psycopg
 import pytest
 
-from faults_support import Gate, Reader, assert_idle, fault_options, hgetall, table_name, wait_state
+from faults_support import Gate, Reader, assert_idle, fault_options, hgetall, table_name
 from psycopg import sql
-from support import SLOW, uid, wait_until
+from support import SLOW, wait_until
 
 OLD, NEW = 3_000, 5_000
 

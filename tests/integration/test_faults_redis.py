@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from faults_support import LEASE, Gate, assert_idle, assert_no_strays, elapsed, fault_options, figure, hgetall, insist, wait_state
+from faults_support import LEASE, Gate, assert_idle, assert_no_strays, elapsed, fault_options, figure, hgetall, insist
 from support import SLOW, uid, wait_until
 
 

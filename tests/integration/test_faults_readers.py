@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from faults_support import Gate, Reader, assert_idle, fault_options, hgetall, table_name

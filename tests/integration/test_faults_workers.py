@@ -7,7 +7,7 @@ import time
 import psycopg
 import pytest
 
-from faults_support import (LEASE, Gate, assert_idle, assert_no_strays, elapsed, fault_options, figure, fingerprint, hgetall)
+from faults_support import LEASE, Gate, assert_idle, assert_no_strays, elapsed, fault_options, figure, fingerprint, hgetall
 from support import SLOW, uid, wait_until
 
 ROWS = 5_000  # a large result: it is streamed

@@ -41,7 +41,6 @@ void exchange_reset(struct exchange *x)
 	shrink(x);
 	request_reset(&x->req);
 	response_reset(&x->res);
-	task_set_unref(x->tasks);
 	x->tasks = NULL;
 	x->route = NULL;
 	x->arg = "";

@@ -36,9 +36,9 @@ enum step { STEP_DONE, STEP_ASK };
 
 struct exchange {
 	const struct app *app;
-	struct job_batch *batch; /* borrowed scratch of the thread */
-	struct task_set *tasks;  /* in force when it was asked; owns a reference, or NULL */
-	int64_t now_ms;          /* wall clock when it was asked */
+	struct job_batch *batch;      /* borrowed scratch of the thread */
+	const struct task_set *tasks; /* in force for this turn; borrowed */
+	int64_t now_ms;               /* wall clock at the turn's begin */
 
 	struct request req;
 	const struct route *route; /* NULL: none matched */

@@ -20,7 +20,6 @@
 #include "shared/base/log.h"
 #include "shared/base/parse.h"
 
-#define LOOP_SLOTS ((size_t)2 * LOOP_BATCH) /* of two turns: one flies while the next is gathered */
 #define HEAD_MAX_BYTES 2048u
 #define READ_BYTES 8192u
 #define DISCARD_MAX_BYTES \
@@ -36,6 +35,7 @@ struct slot {
 	FCGX_Request fcgi;
 	struct exchange x;
 	enum step step;
+	bool open;        /* a request is in it */
 	bool broken;      /* its body could not be read: close the connection after the answer */
 	int64_t began_us; /* monotonic */
 };
@@ -55,14 +55,12 @@ struct loop {
 
 	struct job_batch batch;
 	struct buf head;
-	struct slot slots[LOOP_SLOTS];
-	struct slot *free[LOOP_SLOTS], *asked[LOOP_SLOTS], *flying[LOOP_SLOTS];
-	size_t n_free, n_asked, n_flying;
+	struct slot slots[LOOP_BATCH];
+	size_t n; /* slots in use this turn */
 
-	enum err_code flight; /* how it fares with those that fly */
-	struct cmd **cmds;    /* theirs */
+	struct cmd **cmds; /* of one pipeline */
 	struct reply **replies;
-	size_t n_cmds, cap;
+	size_t cap;
 
 	int64_t warned_s; /* second in which warnings were counted */
 	int warnings, unsaid;
@@ -220,15 +218,16 @@ static void read_body(struct slot *s)
 }
 
 /* Reads the request that fd announces into the next slot. */
-static struct slot *gather(struct loop *l, int fd)
+static void gather(struct loop *l, int fd)
 {
-	struct slot *s = l->free[l->n_free - 1];
+	struct slot *s = &l->slots[l->n];
 	struct err e = ERR_INIT;
 	if (!take_request(&s->fcgi, fd)) {
 		count_connection(l, -1);
-		return NULL;
+		return;
 	}
-	l->n_free--;
+	l->n++;
+	s->open = true;
 	s->began_us = now_us();
 	char **params = s->fcgi.envp;
 	const char *id = FCGX_GetParam("REQUEST_ID", params);
@@ -240,7 +239,6 @@ static struct slot *gather(struct loop *l, int fd)
 	s->step = STEP_ASK; /* to be asked */
 	if (rc != ERR_OK)
 		s->step = exchange_fail(&s->x, &e);
-	return s;
 }
 
 /* --- answer --- */
@@ -279,8 +277,7 @@ static void send_answer(struct loop *l, struct slot *s)
 	if (give_answer(&s->fcgi, !s->broken) < 0)
 		count_connection(l, -1);
 	exchange_reset(&s->x);
-	s->broken = false;
-	l->free[l->n_free++] = s;
+	s->open = s->broken = false;
 }
 
 /* --- ask --- */
@@ -300,60 +297,44 @@ static bool reserve(struct loop *l, size_t n)
 	return true;
 }
 
-/* The commands of the phase of n slots, in a row. */
-static enum err_code collect(struct loop *l, struct slot *const *slots, size_t n)
+/* One pipeline, unless a try just now has shown that it would only wait in vain. */
+static enum err_code pipeline(struct loop *l, size_t n)
 {
-	size_t count = 0;
-	for (size_t i = 0; i < n; i++)
-		count += slots[i]->x.n - slots[i]->x.first;
-	l->n_cmds = 0;
-	if (!reserve(l, count))
-		return err_nomem(&l->redis_why);
-	for (size_t i = 0; i < n; i++)
-		for (size_t c = slots[i]->x.first; c < slots[i]->x.n; c++)
-			l->cmds[l->n_cmds++] = &slots[i]->x.cmds[c];
-	return ERR_OK;
-}
-
-/* After a failure that took its time Redis is left alone for as long: a try would only hold up all other requests. */
-static void remember_failure(struct loop *l, int64_t before)
-{
+	int64_t before = clock_mono_ms();
+	if (before < l->redis_again_ms) {
+		memset(l->replies, 0, n * sizeof(struct reply *));
+		return l->redis_why.code;
+	}
+	enum err_code rc = redis_pipeline(l->redis, l->cmds, n, l->replies, &l->redis_why);
 	int64_t after = clock_mono_ms();
-	if (!redis_connected(l->redis))
+	if (rc != ERR_OK && !redis_connected(l->redis))
 		l->redis_again_ms = after + (after - before < 1000 ? after - before : 1000);
+	return rc;
 }
 
-/* Sends the commands of those that have asked; from now on they fly. */
-static void take_off(struct loop *l)
+/* Sends the commands of all requests that wait for replies, and gives each its own. */
+static enum err_code exchange_with_redis(struct loop *l)
 {
-	int64_t before = clock_mono_ms();
-	memcpy(l->flying, l->asked, l->n_asked * sizeof *l->asked);
-	l->n_flying = l->n_asked;
-	l->n_asked = 0;
-	l->flight = collect(l, l->flying, l->n_flying);
-	if (l->flight != ERR_OK || l->n_cmds == 0)
-		return;
-	l->flight = before < l->redis_again_ms ? l->redis_why.code
-	                                       : redis_send(l->redis, l->cmds, l->n_cmds, &l->redis_why);
-	if (l->flight != ERR_OK)
-		remember_failure(l, before);
-}
-
-/* Reads their replies and gives each its own. */
-static void land(struct loop *l)
-{
-	if (l->flight != ERR_OK || l->n_cmds == 0)
-		return;
-	int64_t before = clock_mono_ms();
-	size_t at = 0;
-	l->flight = redis_receive(l->redis, l->cmds, l->n_cmds, l->replies, &l->redis_why);
-	if (l->flight != ERR_OK)
-		remember_failure(l, before);
-	for (size_t i = 0; i < l->n_flying; i++) {
-		struct exchange *x = &l->flying[i]->x;
-		for (size_t c = x->first; c < x->n; c++)
+	size_t n = 0, at = 0;
+	for (size_t i = 0; i < l->n; i++)
+		n += l->slots[i].open ? l->slots[i].x.n - l->slots[i].x.first : 0;
+	if (n == 0)
+		return ERR_OK;
+	if (!reserve(l, n))
+		return err_nomem(&l->redis_why);
+	for (size_t i = 0; i < l->n; i++) {
+		struct exchange *x = &l->slots[i].x;
+		for (size_t c = x->first; l->slots[i].open && c < x->n; c++)
+			l->cmds[at++] = &x->cmds[c];
+	}
+	enum err_code rc = pipeline(l, n);
+	at = 0;
+	for (size_t i = 0; i < l->n; i++) {
+		struct exchange *x = &l->slots[i].x;
+		for (size_t c = x->first; l->slots[i].open && c < x->n; c++)
 			x->replies[c] = l->replies[at++];
 	}
+	return rc;
 }
 
 /* Are all replies of the phase there? After a failed pipeline some requests may have theirs. */
@@ -365,42 +346,53 @@ static bool is_complete(const struct exchange *x)
 	return true;
 }
 
-/* Where a slot goes after a step. */
-static void settle(struct loop *l, struct slot *s)
+static void ask_all(struct loop *l, const struct task_set *tasks)
 {
-	if (s->step == STEP_DONE)
-		send_answer(l, s);
-	else
-		l->asked[l->n_asked++] = s;
-}
-
-static void ask_all(struct loop *l, struct slot *const *fresh, size_t n)
-{
-	struct task_set *tasks = task_holder_get(l->app->tasks);
 	int64_t now_ms = clock_wall_ms();
-	counters_add(&l->counters->turns, 1);
-	for (size_t i = 0; i < n; i++) {
-		struct slot *s = fresh[i];
-		s->x.tasks = task_set_ref(tasks);
+	for (size_t i = 0; i < l->n; i++) {
+		struct slot *s = &l->slots[i];
+		s->x.tasks = tasks;
 		s->x.now_ms = now_ms;
 		if (s->step == STEP_ASK)
 			s->step = router_ask(&s->x);
-		settle(l, s);
+		if (s->step == STEP_DONE)
+			send_answer(l, s);
 	}
-	job_batch_clear(&l->batch);
-	task_set_unref(tasks);
 }
 
-static void answer_all(struct loop *l, struct slot *const *landed, size_t n, enum err_code flight)
+/* One pipeline and its answers; returns how many requests want another. */
+static size_t answer_all(struct loop *l)
 {
-	for (size_t i = 0; i < n; i++) {
-		struct slot *s = landed[i];
-		if (flight != ERR_OK && !is_complete(&s->x))
+	size_t left = 0;
+	enum err_code rc = exchange_with_redis(l);
+	for (size_t i = 0; i < l->n; i++) {
+		struct slot *s = &l->slots[i];
+		if (!s->open)
+			continue;
+		if (rc != ERR_OK && !is_complete(&s->x))
 			s->step = exchange_fail(&s->x, &l->redis_why);
 		else
 			s->step = router_answer(&s->x);
-		settle(l, s);
+		if (s->step == STEP_DONE)
+			send_answer(l, s);
+		left += s->open;
 	}
+	return left;
+}
+
+static void serve(struct loop *l)
+{
+	struct task_set *tasks = task_holder_get(l->app->tasks);
+	counters_add(&l->counters->turns, 1);
+	ask_all(l, tasks);
+	size_t left = 0;
+	for (size_t i = 0; i < l->n; i++)
+		left += l->slots[i].open;
+	while (left > 0)
+		left = answer_all(l);
+	job_batch_clear(&l->batch);
+	task_set_unref(tasks);
+	l->n = 0;
 }
 
 /* --- the thread --- */
@@ -422,13 +414,10 @@ static bool follow_phase(struct loop *l)
 	return l->connections > 0 || (l->listening && accept_connections(l));
 }
 
-/* Reads what is ready; returns how many requests there are in fresh. */
-static size_t gather_all(struct loop *l, struct slot **fresh)
+static void turn(struct loop *l)
 {
 	struct epoll_event events[LOOP_BATCH];
-	bool busy = l->n_flying + l->n_asked > 0, stop = atomic_load(&l->phase) == LOOP_STOP;
-	size_t got = 0, room = l->n_free < LOOP_BATCH ? l->n_free : LOOP_BATCH;
-	int n = room > 0 && !stop ? epoll_wait(l->epoll, events, (int)room, busy ? 0 : -1) : 0;
+	int n = epoll_wait(l->epoll, events, LOOP_BATCH, -1);
 	for (int i = 0; i < n; i++) {
 		int fd = events[i].data.fd;
 		if (fd == l->wake) {
@@ -438,28 +427,11 @@ static size_t gather_all(struct loop *l, struct slot **fresh)
 		} else if (fd == l->listener->fd) {
 			accept_connections(l);
 		} else {
-			struct slot *s = gather(l, fd);
-			if (s)
-				fresh[got++] = s;
+			gather(l, fd);
 		}
 	}
-	return got;
-}
-
-static void turn(struct loop *l)
-{
-	struct slot *fresh[LOOP_BATCH], *landed[LOOP_SLOTS];
-	size_t n_fresh = gather_all(l, fresh), n_landed = l->n_flying;
-	if (n_fresh > 0)
-		ask_all(l, fresh, n_fresh);
-	if (n_landed > 0)
-		land(l);
-	enum err_code flight = l->flight;
-	memcpy(landed, l->flying, n_landed * sizeof *landed);
-	l->n_flying = 0;
-	if (l->n_asked > 0)
-		take_off(l);
-	answer_all(l, landed, n_landed, flight);
+	if (l->n > 0)
+		serve(l);
 }
 
 void *loop_main(void *arg)
@@ -468,7 +440,7 @@ void *loop_main(void *arg)
 	struct err e = ERR_INIT;
 	if (redis_connect(l->redis, &e) != ERR_OK)
 		log_warn("Redis cannot be reached yet error=%s", e.text);
-	while (follow_phase(l) || l->n_flying + l->n_asked > 0)
+	while (follow_phase(l))
 		turn(l);
 	eventfd_write(l->ended, 1);
 	return NULL;
@@ -496,8 +468,7 @@ struct loop *loop_new(
 	l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	l->redis = redis_new(app->config);
 	buf_init(&l->head, HEAD_MAX_BYTES);
-	for (size_t i = 0; i < LOOP_SLOTS; i++) {
-		l->free[l->n_free++] = &l->slots[i];
+	for (size_t i = 0; i < LOOP_BATCH; i++) {
 		FCGX_InitRequest(&l->slots[i].fcgi, -1, 0);
 		exchange_init(&l->slots[i].x, app, &l->batch);
 	}
@@ -514,7 +485,7 @@ void loop_free(struct loop *l)
 {
 	if (!l)
 		return;
-	for (size_t i = 0; i < LOOP_SLOTS; i++)
+	for (size_t i = 0; i < LOOP_BATCH; i++)
 		exchange_fini(&l->slots[i].x);
 	job_batch_fini(&l->batch);
 	buf_fini(&l->head);

@@ -291,27 +291,16 @@ static bool is_noscript(const struct reply *r)
 	return reply_type(r) == REPLY_ERROR && strncmp(reply_text(r, NULL), "NOSCRIPT", 8) == 0;
 }
 
-enum err_code redis_send(struct redis *r, struct cmd *const *cmds, size_t n, struct err *e)
+enum err_code redis_pipeline(struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e)
 {
+	for (size_t i = 0; i < n; i++)
+		replies[i] = NULL;
 	enum err_code rc = redis_connect(r, e);
 	if (rc != ERR_OK)
 		return rc;
 	apply_timeout(r);
 	for (size_t i = 0; i < n && rc == ERR_OK; i++)
 		rc = append(r, cmds[i], false, e);
-	for (int done = 0; rc == ERR_OK && !done;)
-		if (redisBufferWrite(r->ctx, &done) != REDIS_OK)
-			rc = broken(r, e);
-	if (rc == ERR_NOMEM)
-		redis_disconnect(r); /* half a pipeline may be in its buffer */
-	return rc;
-}
-
-enum err_code redis_receive(struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e)
-{
-	enum err_code rc = ERR_OK;
-	for (size_t i = 0; i < n; i++)
-		replies[i] = NULL;
 	for (size_t i = 0; i < n && rc == ERR_OK; i++)
 		rc = read_reply(r, &replies[i], e);
 	/* Rare (a new server, SCRIPT FLUSH): those whose script is unknown go again, whole. None of them has run. */
@@ -325,16 +314,8 @@ enum err_code redis_receive(struct redis *r, struct cmd *const *cmds, size_t n, 
 			rc = read_reply(r, &replies[i], e);
 	}
 	if (rc == ERR_NOMEM)
-		redis_disconnect(r);
+		redis_disconnect(r); /* half a pipeline may be in its buffer */
 	return rc;
-}
-
-enum err_code redis_pipeline(struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e)
-{
-	for (size_t i = 0; i < n; i++)
-		replies[i] = NULL;
-	enum err_code rc = redis_send(r, cmds, n, e);
-	return rc == ERR_OK ? redis_receive(r, cmds, n, replies, e) : rc;
 }
 
 enum err_code redis_call(struct redis *r, struct cmd *c, struct reply **reply, struct err *e)

@@ -83,11 +83,6 @@ void redis_set_timeout(struct redis *r, int64_t ms);
  * NULL, and it is unknown whether those commands were executed. */
 enum err_code MUST_CHECK redis_pipeline(
         struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e);
-/* The two halves of redis_pipeline, for who has something better to do between them: after an OK of redis_send nothing
- * else may be asked of r before redis_receive with the same commands. */
-enum err_code MUST_CHECK redis_send(struct redis *r, struct cmd *const *cmds, size_t n, struct err *e);
-enum err_code MUST_CHECK redis_receive(
-        struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e);
 /* One command; an error reply is turned into an error (reply_error) and *reply is then NULL. */
 enum err_code MUST_CHECK redis_call(struct redis *r, struct cmd *c, struct reply **reply, struct err *e);
 

@@ -119,7 +119,7 @@ static inline enum step ask(const char *method, const char *uri, const char *bod
 {
 	struct err e = ERR_INIT;
 	exchange_reset(&fx.x);
-	fx.x.tasks = task_set_ref(fx.tasks);
+	fx.x.tasks = fx.tasks;
 	fx.x.now_ms = FIXTURE_NOW_MS;
 	snprintf(fx.uri, sizeof fx.uri, "%s", uri);
 	if (body)

@@ -62,7 +62,7 @@ static void test_router_400_and_413(void **state)
 	assert_int_equal(ask("GET", "/jobs/%zz", NULL), STEP_DONE);
 	assert_error(400, "the percent-encoding of the URL's path is broken");
 	exchange_reset(&fx.x);
-	fx.x.tasks = task_set_ref(fx.tasks);
+	fx.x.tasks = fx.tasks;
 	assert_int_equal(request_set(&fx.x.req, "POST", "/groups", NULL, &e), ERR_OK);
 	fx.x.req.body_too_large = true;
 	assert_int_equal(router_ask(&fx.x), STEP_DONE);

@@ -300,6 +300,7 @@ static void work_on(
 	struct work_result result = {.error = rc == ERR_OK ? "" : e.text,
 	        .table = rc == ERR_OK ? out.table : "",
 	        .rows = rc == ERR_OK ? out.rows : 0,
+	        .took_ms = took,
 	        .state_ttl_ms = order.job.ttl_ms > c->jobs.state_ttl_ms ? order.job.ttl_ms : c->jobs.state_ttl_ms};
 	settle_decide(c, &order, rc, order.started_ms + took, random, &result);
 	enum err_code told = tell(s, entry, &order, &result, next, has_next);

@@ -59,29 +59,46 @@ enum err_code pg_registry_open(struct pg_sink *s, struct err *e)
 		        NULL, e);
 	if (rc == ERR_OK && s->epoch == 0)
 		rc = scalar(s, "SELECT epoch FROM dungbeetle_marker", 0, &s->epoch, e);
+	if (rc == ERR_OK)
+		rc = pg_exec(&s->conn,
+		        "PREPARE dungbeetle_insert(text, bigint, text, text, bigint, boolean, bigint, bigint) AS "
+		        "INSERT INTO"
+		        " dungbeetle_results (job_id, run, table_name, task, row_count, unlogged, epoch, expires_at)"
+		        " VALUES ($1, $2, $3, $4, $5, $6, $7, now() + $8 * interval '1 ms')",
+		        NULL, e);
 	roll_back(s);
 	return rc;
 }
 
-void pg_registry_add_insert(struct pg_sink *s, bool unlogged, bool replace)
+static void add_values(struct pg_sink *s, bool unlogged)
 {
-	buf_addstr(&s->sql,
-	        "INSERT INTO dungbeetle_results AS r (job_id, run, table_name, task, row_count, unlogged, epoch, "
-	        "expires_at) VALUES (");
 	pg_sink_add_literal(s, s->spec.job_id);
 	buf_addf(&s->sql, ", %" PRId64 ", ", s->spec.run);
 	pg_sink_add_literal(s, s->spec.table);
 	buf_addstr(&s->sql, ", ");
 	pg_sink_add_literal(s, s->spec.task);
-	buf_addf(&s->sql, ", %" PRId64 ", %s, %" PRId64 ", now() + interval '%" PRId64 " ms')", s->rows,
-	        unlogged ? "true" : "false", s->epoch, s->spec.ttl_ms);
-	if (replace)
-		buf_addstr(&s->sql,
-		        " ON CONFLICT (job_id) DO UPDATE SET run = EXCLUDED.run, table_name = EXCLUDED.table_name, "
-		        "task = EXCLUDED.task,"
-		        " row_count = EXCLUDED.row_count, unlogged = EXCLUDED.unlogged, epoch = EXCLUDED.epoch,"
-		        " created_at = now(), expires_at = EXCLUDED.expires_at WHERE r.run <= EXCLUDED.run RETURNING "
-		        "r.run");
+	buf_addf(&s->sql, ", %" PRId64 ", %s, %" PRId64 ", ", s->rows, unlogged ? "true" : "false", s->epoch);
+}
+
+void pg_registry_add_insert(struct pg_sink *s, bool unlogged)
+{
+	buf_addstr(&s->sql, "EXECUTE dungbeetle_insert(");
+	add_values(s, unlogged);
+	buf_addf(&s->sql, "%" PRId64 ")", s->spec.ttl_ms);
+}
+
+void pg_registry_add_replace(struct pg_sink *s, bool unlogged)
+{
+	buf_addstr(&s->sql,
+	        "INSERT INTO dungbeetle_results AS r (job_id, run, table_name, task, row_count, unlogged, epoch,"
+	        " expires_at) VALUES (");
+	add_values(s, unlogged);
+	buf_addf(&s->sql, "now() + interval '%" PRId64 " ms')", s->spec.ttl_ms);
+	buf_addstr(&s->sql,
+	        " ON CONFLICT (job_id) DO UPDATE SET run = EXCLUDED.run, table_name = EXCLUDED.table_name, task = "
+	        "EXCLUDED.task,"
+	        " row_count = EXCLUDED.row_count, unlogged = EXCLUDED.unlogged, epoch = EXCLUDED.epoch,"
+	        " created_at = now(), expires_at = EXCLUDED.expires_at WHERE r.run <= EXCLUDED.run RETURNING r.run");
 }
 
 /* Claims the job's row for run; what is published stays. Without a result the row has no table and only guards. */

@@ -395,7 +395,7 @@ static void small_sql(struct pg_sink *s, const char *template)
 		add_copy(s);
 		buf_addstr(&s->sql, "; ");
 	}
-	pg_registry_add_insert(s, unlogged, false);
+	pg_registry_add_insert(s, unlogged);
 	buf_addstr(&s->sql, "; COMMIT");
 }
 
@@ -484,7 +484,7 @@ static enum err_code swap(struct pg_sink *s, bool *locked, struct err *e)
 	buf_addstr(&s->sql, " RENAME TO ");
 	pg_sink_add_name(s, s->spec.table);
 	buf_addstr(&s->sql, "; WITH mine AS (");
-	pg_registry_add_insert(s, s->cfg->durability != DURABILITY_FULL, true);
+	pg_registry_add_replace(s, s->cfg->durability != DURABILITY_FULL);
 	buf_addstr(&s->sql, ") SELECT 1 / count(*) FROM mine; COMMIT");
 	if (!buf_ok(&s->sql))
 		return err_nomem(e);

@@ -54,8 +54,10 @@ enum err_code MUST_CHECK pg_sink_run(struct pg_sink *s, PGresult **res, struct e
 
 /* The registry (pg_registry.c). */
 enum err_code MUST_CHECK pg_registry_open(struct pg_sink *s, struct err *e); /* makes its tables, reads the epoch */
-/* Appends the INSERT of a result's row; replace: in place of an older run's, RETURNING a row if that was done. */
-void pg_registry_add_insert(struct pg_sink *s, bool unlogged, bool replace);
+/* Append the INSERT of a result's row, which fails when the job has one already. */
+void pg_registry_add_insert(struct pg_sink *s, bool unlogged);
+/* The same in place of an older run's row, RETURNING a row if that was done. */
+void pg_registry_add_replace(struct pg_sink *s, bool unlogged);
 enum err_code pg_registry_fence(struct sink *base, const char *job_id, int64_t run, int64_t ttl_ms, struct err *e);
 enum err_code pg_registry_purge(struct sink *base, const char *job_id, int64_t run, struct err *e);
 enum err_code pg_registry_recover(struct sink *base, bool *crashed, lost_fn lost, void *ctx, struct err *e);

@@ -1,6 +1,5 @@
 #include "shared/queue/work.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -162,17 +161,20 @@ enum err_code work_read_start(const struct reply *r, struct work_order *out, str
 	out->started_ms = reply_i64(reply_at(r, 5), 0);
 	out->retried = reply_i64(reply_at(r, 6), 0);
 	out->outage_since_ms = reply_i64(reply_at(r, 7), 0);
+	out->queued_ms = reply_i64(reply_at(r, 8), 0);
 	return ERR_OK;
 }
 
-/* "5,10,25,..." in milliseconds: the finite bounds of queue_buckets_s. */
-static void add_buckets(struct cmd *c)
+/* "<kind>_le|<i>" of the first bucket that holds ms, and ms itself. */
+static void add_observation(struct cmd *c, const char *kind, int64_t ms)
 {
-	char text[256];
-	size_t n = 0;
-	for (int i = 0; i < QUEUE_BUCKETS && isfinite(queue_buckets_s[i]); i++)
-		n += (size_t)snprintf(text + n, sizeof text - n, "%s%.0f", i ? "," : "", queue_buckets_s[i] * 1000);
-	cmd_add(c, text, n);
+	char field[32];
+	int i = 0;
+	while (i + 1 < QUEUE_BUCKETS && (double)ms > queue_buckets_s[i] * 1000)
+		i++;
+	snprintf(field, sizeof field, "%s_le|%d", kind, i);
+	cmd_addstr(c, field);
+	cmd_addi64(c, ms);
 }
 
 void work_ask_finish(struct cmd *c, const char *prefix, const char *queue, const struct work_entry *entry,
@@ -202,10 +204,11 @@ void work_ask_finish(struct cmd *c, const char *prefix, const char *queue, const
 	cmd_addi64(c, result->state_ttl_ms);
 	cmd_addstr(c, entry->group);
 	cmd_addkey(c, prefix, "wake", NULL);
-	add_buckets(c);
-	cmd_addstr(c, order->job.task);
-	cmd_addi64(c, order->job.eta_ms);
 	cmd_addi64(c, order->job.ttl_ms);
+	cmd_addstr(c, order->job.task);
+	int64_t since = order->job.eta_ms > order->queued_ms ? order->job.eta_ms : order->queued_ms;
+	add_observation(c, "run", result->took_ms);
+	add_observation(c, "wait", order->started_ms > since ? order->started_ms - since : 0);
 }
 
 enum err_code work_read_finish(const struct reply *r, struct err *e)

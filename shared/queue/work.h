@@ -59,8 +59,8 @@ struct work_order {
 	bool fence;     /* an older run may still be alive: fence it off in the results database first */
 	int64_t deaths; /* how many workers have died running it */
 	struct job_order job;
-	int64_t retried;                     /* retries that are spent */
-	int64_t started_ms, outage_since_ms; /* 0 = none */
+	int64_t retried;                                /* retries that are spent */
+	int64_t queued_ms, started_ms, outage_since_ms; /* 0 = none */
 };
 /* ERR_NOT_FOUND: nothing to do any more. ERR_CONFLICT: its owner lives. */
 enum err_code MUST_CHECK work_read_start(const struct reply *r, struct work_order *out, struct err *e);
@@ -71,6 +71,7 @@ struct work_result {
 	const char *error; /* "" = none */
 	const char *table; /* "" = none */
 	int64_t rows;
+	int64_t took_ms;      /* how long it ran */
 	int64_t delay_ms;     /* of RETRY and WAIT */
 	int64_t state_ttl_ms; /* how long the state of the finished job is kept */
 };

@@ -2,13 +2,13 @@
 -- Ends a run, if it is the current one.
 -- KEYS: stream, job, waiting, scheduled, stats, group, group jobs, group wait
 -- ARGV: entry, job id, run, outcome, error, rows, table, delay (ms), state ttl (ms), group id ('' = none), wake channel,
---       upper bounds of the histograms' buckets in ms, comma-separated, task, eta (ms; 0 = none), ttl of the result (ms)
+--       ttl of the result (ms), task, and how long it ran and waited: field of the bucket, ms, field of the bucket, ms
 -- outcome: SUCCESS, FAILURE | RETRY (run again after delay; cost one of its retries) | WAIT (the same, cost nothing)
 --       | RETURN (the worker is going: any other takes it over at once, cost nothing)
 -- Returns: OK | LOST (another run is current, or the job was deleted: the caller's work must not show)
 local call = redis.call
 local entry, id, run, outcome, group, task = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[10], ARGV[13]
-local j = call('HMGET', KEYS[2], 'run', 'state', 'entry', 'queued_at', 'started_at')
+local j = call('HMGET', KEYS[2], 'run', 'state', 'entry', 'queued_at')
 if j[1] ~= run or j[3] ~= entry then
 	if j[1] == run and j[2] ~= 'STARTED' then
 		return {'OK'} -- said before; that answer was lost on the way
@@ -53,27 +53,18 @@ if outcome == 'RETRY' or outcome == 'WAIT' then
 	call('ZADD', KEYS[3], j[4] * 1000, id)
 	call('PUBLISH', ARGV[11], 'scheduled')
 else
-	call('HSET', KEYS[2], 'state', outcome, 'error', ARGV[5], 'rows', ARGV[6], 'table', ARGV[7], 'finished_at', now)
-	if outcome == 'SUCCESS' then
-		call('HSET', KEYS[2], 'expires_at', string.format('%.0f', ms + tonumber(ARGV[15])))
-	end
+	local expires = outcome == 'SUCCESS' and string.format('%.0f', ms + tonumber(ARGV[12])) or ''
+	call('HSET', KEYS[2], 'state', outcome, 'error', ARGV[5], 'rows', ARGV[6], 'table', ARGV[7], 'finished_at', now,
+		'expires_at', expires)
 	call('PEXPIRE', KEYS[2], ARGV[9])
-	local took = ms - tonumber(j[5])
-	local waited = math.max(0, tonumber(j[5]) - math.max(tonumber(j[4]), tonumber(ARGV[14])))
-	local took_bucket, wait_bucket
-	local i = 0
-	for bound in string.gmatch(ARGV[12], '[^,]+') do
-		local b = tonumber(bound)
-		if not took_bucket and took <= b then took_bucket = i end
-		if not wait_bucket and waited <= b then wait_bucket = i end
-		i = i + 1
-	end
 	call('HINCRBY', KEYS[5], 'finished|' .. task .. '|' .. outcome, 1)
-	call('HINCRBY', KEYS[5], 'rows', ARGV[6])
-	call('HINCRBY', KEYS[5], 'run_le|' .. (took_bucket or i), 1)
-	call('HINCRBY', KEYS[5], 'run_ms_sum', took)
-	call('HINCRBY', KEYS[5], 'wait_le|' .. (wait_bucket or i), 1)
-	call('HINCRBY', KEYS[5], 'wait_ms_sum', waited)
+	if ARGV[6] ~= '0' then
+		call('HINCRBY', KEYS[5], 'rows', ARGV[6])
+	end
+	call('HINCRBY', KEYS[5], ARGV[14], 1)
+	call('HINCRBY', KEYS[5], 'run_ms_sum', ARGV[15])
+	call('HINCRBY', KEYS[5], ARGV[16], 1)
+	call('HINCRBY', KEYS[5], 'wait_ms_sum', ARGV[17])
 end
 
 if group ~= '' and call('EXISTS', KEYS[6]) == 1 then

@@ -4,7 +4,8 @@
 -- KEYS: stream, job, waiting, runs, stats, group
 -- ARGV: entry, consumer, job id, worker, stale (ms; < 0 = claimed by this consumer), group id ('' = none)
 -- Returns: GONE (nothing to do any more) | BUSY (its owner lives)
---       or RUN, run number, an older run may still be alive (0/1), deaths, spec, now (ms), retries spent, outage since (ms)
+--       or RUN, run number, an older run may still be alive (0/1), deaths, spec, now (ms), retries spent, outage since (ms),
+--          queued at (ms)
 local call = redis.call
 local entry, consumer, id, stale = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
 local reclaimed = stale >= 0
@@ -21,8 +22,10 @@ end
 if reclaimed and not given_back and p[3] < stale then
 	return {'BUSY'}
 end
-call('XCLAIM', KEYS[1], 'workers', consumer, 0, entry, 'JUSTID')
-local j = call('HMGET', KEYS[2], 'entry', 'state', 'spec', 'deaths', 'retried', 'outage_since')
+if reclaimed or p[3] > 1000 then
+	call('XCLAIM', KEYS[1], 'workers', consumer, 0, entry, 'JUSTID')
+end
+local j = call('HMGET', KEYS[2], 'entry', 'state', 'spec', 'deaths', 'retried', 'outage_since', 'attempt', 'queued_at')
 if j[1] ~= entry then
 	-- Deleted meanwhile (or deleted and queued again under another entry).
 	call('XACK', KEYS[1], 'workers', entry)
@@ -36,19 +39,19 @@ if reclaimed and not given_back and j[2] == 'STARTED' then
 end
 local time = call('TIME')
 local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-if call('EXISTS', KEYS[4]) == 0 then
+local run = call('INCR', KEYS[4])
+if run == 1 then
 	-- A new Redis, or an emptied one: the results databases may hold runs of before, and a run number never goes back.
-	call('SET', KEYS[4], string.format('%.0f', ms * 1000))
+	run = ms * 1000
+	call('SET', KEYS[4], string.format('%.0f', run))
 end
-local run = string.format('%.0f', call('INCR', KEYS[4]))
-call('HSET', KEYS[2], 'state', 'STARTED', 'run', run, 'worker', ARGV[4], 'started_at', string.format('%.0f', ms))
-if not given_back then
-	call('HINCRBY', KEYS[2], 'attempt', 1)
-end
+run = string.format('%.0f', run)
+call('HSET', KEYS[2], 'state', 'STARTED', 'run', run, 'worker', ARGV[4], 'started_at', string.format('%.0f', ms),
+	'attempt', (j[7] or 0) + (given_back and 0 or 1))
 if given_back then
 	call('ZREM', KEYS[3], id)
 end
 if ARGV[6] ~= '' then
 	call('HSET', KEYS[6], 'began', 1)
 end
-return {'RUN', run, (reclaimed and not given_back) and 1 or 0, deaths, j[3], ms, j[5] or 0, j[6] or 0}
+return {'RUN', run, (reclaimed and not given_back) and 1 or 0, deaths, j[3], ms, j[5] or 0, j[6] or 0, j[8]}

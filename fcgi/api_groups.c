@@ -92,9 +92,7 @@ static enum err_code collect(
 	for (size_t i = 0; i < reply_count(ids); i++) {
 		enum err_code rc = queue_read_job(exchange_reply(x, i), &job, e);
 		if (rc == ERR_OK)
-			specs[(*n)++] = (struct cancel_spec){.id = reply_text(reply_at(ids, i), NULL),
-			        .queue = job.order.queue,
-			        .group = job.order.group};
+			handler_cancel_spec(&specs[(*n)++], reply_text(reply_at(ids, i), NULL), &job);
 		else if (rc != ERR_NOT_FOUND)
 			return rc;
 	}

@@ -1,6 +1,7 @@
+#include "fcgi/handlers.h"
+
 #include <string.h>
 
-#include "fcgi/handlers.h"
 #include "fcgi/job_request.h"
 #include "fcgi/json_out.h"
 #include "shared/base/parse.h"
@@ -22,6 +23,13 @@ enum err_code handler_check_name(const char *what, const char *name, size_t max,
 	if (len > max)
 		return err_set(e, ERR_INVALID, "%s: at most %zu characters are allowed, got %zu", what, max, len);
 	return err_set(e, ERR_INVALID, "%s: only letters, digits, '_', ':' and '-' are allowed", what);
+}
+
+void handler_cancel_spec(struct cancel_spec *spec, const char *id, const struct job_info *job)
+{
+	spec->id = id;
+	memcpy(spec->queue, job->order.queue, sizeof spec->queue);
+	memcpy(spec->group, job->order.group, sizeof spec->group);
 }
 
 void handler_job_state(struct buf *b, const char *id, const struct job_info *job)
@@ -173,7 +181,8 @@ static enum step cancel_job(struct exchange *x)
 	bool purge = false;
 	if (request_query_flag(&x->req, "purge", &purge, &e) != ERR_OK || read_job(x, &job, &e) != ERR_OK)
 		return exchange_fail(x, &e);
-	struct cancel_spec spec = {.id = x->arg, .queue = job.order.queue, .group = job.order.group};
+	struct cancel_spec spec;
+	handler_cancel_spec(&spec, x->arg, &job);
 	queue_ask_cancel(exchange_command(x), x->app->config->redis.prefix, &spec, 1, NULL, purge);
 	return STEP_ASK;
 }

@@ -29,6 +29,9 @@ enum step health_answer(struct exchange *x);
 enum step metrics_ask(struct exchange *x);
 enum step metrics_answer(struct exchange *x);
 
+/* What cancelling the job takes; id is borrowed, the rest copied. */
+void handler_cancel_spec(struct cancel_spec *spec, const char *id, const struct job_info *job);
+
 /* The state of a job, as GET /jobs/{id} shows it. */
 void handler_job_state(struct buf *b, const char *id, const struct job_info *job);
 /* Answers `true`. */

@@ -93,7 +93,8 @@ void queue_ask_group_jobs(struct cmd *c, const char *prefix, const char *group_i
  * its queue or group meanwhile (ask again). Pending: forgotten. Running: forgotten, the run is told to stop and its
  * result will never show. Finished: ERR_CONFLICT, or with purge forgotten and its result dropped. */
 struct cancel_spec {
-	const char *id, *queue, *group; /* group "" = none */
+	const char *id;                                          /* borrowed */
+	char queue[SPEC_NAME_MAX + 1], group[SPEC_NAME_MAX + 1]; /* as in job_order; group "" = none */
 };
 void queue_ask_cancel(
         struct cmd *c, const char *prefix, const struct cancel_spec *jobs, size_t n, const char *group_id, bool purge);

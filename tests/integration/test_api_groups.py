@@ -239,6 +239,14 @@ def test_deleting_a_group_stops_and_forgets_all_its_jobs(stack):
     wait_until(lambda: stack.r.xlen(stack.key("queue:default")) == 0, 5 * SLOW, "empty stream")
 
 
+def test_deleting_a_group_finds_its_jobs_in_whatever_queue_they_are(stack):
+    queues = [uid("queue") for _ in range(3)]
+    group_id, ids = post_group(stack, [{"task": "nothing_asked", "queue": queue} for queue in queues])
+    assert stack.delete(f"/groups/{group_id}").data is True
+    assert [stack.get(f"/jobs/{job_id}").status for job_id in ids] == [404] * 3
+    assert all(stack.get(f"/jobs/queue/{queue}").data == [] for queue in queues)
+
+
 def test_deleting_a_finished_group_is_409_unless_purged(stack):
     group_id, ids = post_group(stack, [{"task": "nothing_asked"}] * 2)
     wait_group(stack, group_id)

@@ -10,7 +10,7 @@
 
 static int report(const char *what, const char *name, enum err_code rc, const struct err *e)
 {
-	printf("%s %s: %s\n", what, name, rc == ERR_OK ? "ok" : e->text);
+	printf("%s%s%s: %s\n", what, name[0] ? " " : "", name, rc == ERR_OK ? "ok" : e->text);
 	return rc != ERR_OK;
 }
 

@@ -1,6 +1,7 @@
 """What nginx itself answers is JSON in our envelope too; limits and samples of authentication of deploy/nginx."""
 
 import base64
+import http.client
 import json
 import re
 import signal
@@ -125,6 +126,16 @@ def test_the_access_log_names_the_request_id(stack):
 
     (entry,) = wait_until(line, 5, "line of the access log")
     assert {"method": "GET", "uri": f"/jobs/{job_id}", "status": 404, "upstream_status": "404"}.items() <= entry.items()
+
+
+def test_every_answer_names_its_request_once(stack):
+    for path in ("/health", "/no/such/route"):
+        connection = http.client.HTTPConnection("127.0.0.1", stack.nginx.port, timeout=10)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        assert len(answer.headers.get_all("X-Request-ID")) == 1
 
 
 def test_a_stopped_fastcgi_process_is_502_with_retry_after(own):

@@ -111,7 +111,7 @@ def test_storm_of_killed_workers(make_stack, stack):
     jobs = make_jobs(FAULT_JOBS or 100)
     with send(own, jobs, 0.4):
         # Not as long as the lease (4 s on slow builds): else each takeover comes just before its worker's turn to be killed.
-        every = 1.0 if SLOW == 1 else 3.0
+        every = 1.0 if SLOW == 1 else 1.5
         kills, took = rage(own, jobs, every, lambda n: kill_and_restart(own.workers[n % 2]), LIMIT)
     figure("storm of killed workers", f"{len(jobs)} jobs, {kills} kills, {attempts(own, jobs)} runs, {took:.1f} s")
     assert kills >= 3

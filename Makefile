@@ -16,7 +16,7 @@ BIN := $(if $(filter release,$(FLAVOUR)),bin,$(BUILD)/bin)
 CC ?= cc
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 PKGS_CORE := hiredis json-c yaml-0.1
-PKGS_DB := libpq
+PKGS_DB := libpq libmariadb libcurl
 WARN := -Wall -Wextra -Wshadow -Wconversion -Werror
 CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now

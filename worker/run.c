@@ -28,6 +28,7 @@ struct sink *slot_sink(struct slot *s, size_t i)
 
 /* What a run works with; all borrowed but args and columns. */
 struct run {
+	struct feed feed; /* first: the sink's way back to the run */
 	struct slot *slot;
 	const struct work_order *order;
 	const struct task *task;
@@ -137,24 +138,18 @@ static enum err_code check_limits(const struct run *r, struct err *e)
 	return ERR_OK;
 }
 
-static enum err_code move_rows(struct run *r, struct err *e)
+/* The feed of the sink: the source's next row, counted and within the limits, unless the run is to stop. */
+static enum err_code next_row(struct feed *f, struct row *row, bool *done, struct err *e)
 {
-	for (;;) {
-		struct row row;
-		bool done = false;
-		enum err_code rc = stopped(r->slot, r, e);
-		if (rc == ERR_OK)
-			rc = r->source->ops->next(r->source, &row, &done, e);
-		if (rc != ERR_OK || done)
-			return rc;
-		r->rows++;
-		r->bytes += (int64_t)row.bytes;
-		rc = check_limits(r, e);
-		if (rc == ERR_OK)
-			rc = r->sink->ops->row(r->sink, &row, e);
-		if (rc != ERR_OK)
-			return rc;
-	}
+	struct run *r = (struct run *)(void *)f;
+	enum err_code rc = stopped(r->slot, r, e);
+	if (rc == ERR_OK)
+		rc = r->source->ops->next(r->source, row, done, e);
+	if (rc != ERR_OK || *done)
+		return rc;
+	r->rows++;
+	r->bytes += (int64_t)row->bytes;
+	return check_limits(r, e);
 }
 
 /* Nobody may publish who could have been declared dead. As long as the lease was confirmed a short while ago that is
@@ -224,7 +219,7 @@ static enum err_code execute(struct run *r, const char *table, struct err *e)
 	if (rc == ERR_OK)
 		rc = r->sink->ops->begin(r->sink, &spec, &r->columns, wire, e);
 	if (rc == ERR_OK)
-		rc = move_rows(r, e);
+		rc = r->sink->ops->fill(r->sink, &r->feed, e);
 	if (rc == ERR_OK)
 		rc = confirm_lease(r, e);
 	return rc == ERR_OK ? r->sink->ops->publish(r->sink, e) : rc;
@@ -247,7 +242,7 @@ static void expose(struct run *r, bool on)
 
 enum err_code run_job(struct slot *s, const struct work_order *order, struct run_result *out, struct err *e)
 {
-	struct run r = {.slot = s, .order = order};
+	struct run r = {.feed.next = next_row, .slot = s, .order = order};
 	struct task_set *set = task_holder_get(s->worker->tasks);
 	int64_t began = clock_mono_ms();
 	snprintf(out->table, sizeof out->table, QUEUE_TABLE_PREFIX "%s", s->lease.job_id);

@@ -29,8 +29,11 @@ struct cfg_source {
 	char *name;
 	enum db_engine engine; /* `type` */
 	char *dsn;             /* secret: never log it */
-	bool read_only;        /* sessions refuse writes; default true */
-	int64_t timeout_ms;    /* most time a run may take here when task and job name none; 0 = no limit */
+	char *password; /* from `password`, `password_file` or the environment; wins over the dsn's; "" = none; secret */
+	int max_active;           /* connections of this process at once; 0 = no limit */
+	int64_t idle_lifetime_ms; /* a connection that has idled for longer is closed; 0 = never */
+	bool read_only;           /* sessions refuse writes; default true */
+	int64_t timeout_ms;       /* most time a run may take here when task and job name none; 0 = no limit */
 	int64_t connect_timeout_ms;
 };
 
@@ -39,6 +42,10 @@ struct cfg_results {
 	char *name;
 	enum db_engine engine;
 	char *dsn;                  /* secret: never log it */
+	char *password;             /* as of a source */
+	int max_active;             /* as of a source */
+	int64_t idle_lifetime_ms;   /* as of a source */
+	char *storage_engine;       /* MySQL: of result tables, "InnoDB" */
 	enum durability durability; /* `durability`, or `unlogged: true` */
 	bool unlogged;              /* as it was written; durability says what holds */
 	int64_t lock_timeout_ms;    /* how long one attempt to replace a table waits for its readers */

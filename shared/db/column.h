@@ -11,9 +11,49 @@
 
 #define COLUMN_NAME_MAX 255 /* bytes */
 
+/* What a value is, whichever engine it comes from; types.h says which columns it becomes and how it is written. */
+enum kind {
+	KIND_TEXT, /* unbounded; length: bytes at most, 0 = no limit */
+	KIND_CHAR, /* of length characters, without trailing spaces */
+	KIND_VARCHAR,
+	KIND_BOOL,
+	KIND_INT8,
+	KIND_UINT8,
+	KIND_INT16,
+	KIND_UINT16,
+	KIND_INT24,
+	KIND_UINT24,
+	KIND_INT32,
+	KIND_UINT32,
+	KIND_INT64,
+	KIND_UINT64,
+	KIND_DECIMAL, /* precision and scale; precision 0 = unlimited */
+	KIND_FLOAT,   /* 4 bytes */
+	KIND_DOUBLE,  /* 8 bytes */
+	KIND_YEAR,
+	KIND_DATE,
+	KIND_TIME,      /* of day; precision: digits of the fraction, as in the next four */
+	KIND_DURATION,  /* hours, minutes, seconds, with a sign: MySQL's TIME */
+	KIND_TIMESTAMP, /* date and time without a zone */
+	KIND_INSTANT,   /* a moment, written in UTC */
+	KIND_UNIXTIME,  /* the same within 1970 to 2038 or 2106: MySQL's TIMESTAMP */
+	KIND_BINARY,    /* of length bytes */
+	KIND_VARBINARY,
+	KIND_BYTES, /* unbounded; length as KIND_TEXT */
+	KIND_BIT,   /* length bits */
+	KIND_JSON,
+	KIND_UUID,
+	KIND_INET,
+};
+
 struct column {
 	char name[COLUMN_NAME_MAX + 1];
-	uint32_t type;  /* the source engine's own number of the type (PostgreSQL: OID) */
+	enum kind kind;
+	int precision, scale;
+	int64_t length;
+
+	/* Only for a sink of the source's own engine, which can make exactly the same column. */
+	uint32_t type;  /* the engine's number of the type (PostgreSQL: OID) */
 	int32_t typmod; /* PostgreSQL: atttypmod, -1 = none */
 	bool as_text;   /* the type is not known everywhere: the value travels as its text, the result column is TEXT */
 };

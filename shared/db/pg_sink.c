@@ -244,15 +244,26 @@ static enum err_code add_text_row(struct pg_sink *s, const struct row *row, stru
 	return rc;
 }
 
-static enum err_code add_row(struct sink *base, const struct row *row, struct err *e)
+static enum err_code add_row(struct pg_sink *s, const struct row *row, struct err *e)
 {
-	struct pg_sink *s = pg_sink_self(base);
 	s->rows++;
 	if (row->bytes > s->widest)
 		s->widest = row->bytes;
 	if (row->raw)
 		return add(s, row->raw, row->raw_len, e);
 	return s->wire == WIRE_PG_BINARY ? add_binary_row(s, row, e) : add_text_row(s, row, e);
+}
+
+static enum err_code fill(struct sink *base, struct feed *feed, struct err *e)
+{
+	struct row row;
+	for (bool done = false;;) {
+		enum err_code rc = feed->next(feed, &row, &done, e);
+		if (rc == ERR_OK && !done)
+			rc = add_row(pg_sink_self(base), &row, e);
+		if (rc != ERR_OK || done)
+			return rc;
+	}
 }
 
 static enum err_code begin(
@@ -572,7 +583,7 @@ static bool alive(struct sink *base)
 static const char *const reserved_names[] = {"tableoid", "ctid", "xmin", "cmin", "xmax", "cmax", NULL};
 
 const struct sink_ops pg_sink_ops = {
-        .wires = WIRE_TEXT | WIRE_PG_BINARY,
+        .wires = WIRE_TEXT | WIRE_PG_TEXT | WIRE_PG_BINARY,
         .name_max = 63,
         .reserved_names = reserved_names,
         .make = make,
@@ -580,7 +591,7 @@ const struct sink_ops pg_sink_ops = {
         .connect = pg_sink_connect,
         .alive = alive,
         .begin = begin,
-        .row = add_row,
+        .fill = fill,
         .publish = publish,
         .abort = do_abort,
         .cancel = do_cancel,

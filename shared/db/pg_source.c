@@ -331,7 +331,7 @@ static enum err_code begin_rows(struct pg_source *s, const struct query *q, cons
         struct columns *out, enum wire *wire, bool *outdated, struct err *e)
 {
 	bool binary = p && p->binary && (wires & WIRE_PG_BINARY);
-	*wire = binary ? WIRE_PG_BINARY : WIRE_TEXT;
+	*wire = binary ? WIRE_PG_BINARY : WIRE_PG_TEXT;
 	enum err_code rc = send_rows(s, q, p, binary, e);
 	if (rc == ERR_OK)
 		rc = first_result(s, outdated, e);

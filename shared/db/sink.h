@@ -1,6 +1,6 @@
 /* A sink: one connection to a results database. One table of functions per engine (driver.c lists them).
  *
- * Life of a result: connect, begin, row for each, publish; or, at any point, abort, after which nothing of it is left.
+ * Life of a result: connect, begin, fill, publish; or, at any point, abort, after which nothing of it is left.
  * An error of any call means abort. Rows are kept in a buffer; a result that fits is written by publish in one go.
  * Thread rule: one thread at a time, except cancel.
  *
@@ -42,7 +42,8 @@ struct sink_ops {
 	/* Columns are borrowed until publish or abort; their names are fixed (columns_fix_names). */
 	enum err_code (*begin)(struct sink *s, const struct result_spec *spec, const struct columns *columns,
 	        enum wire wire, struct err *e);
-	enum err_code (*row)(struct sink *s, const struct row *row, struct err *e);
+	/* Takes all rows of the feed; an error of the feed is passed on as it is. */
+	enum err_code (*fill)(struct sink *s, struct feed *feed, struct err *e);
 	/* Makes the result readable, all of it at once, in place of an older one of the same job. ERR_LOST: a newer run has
 	 * been here. ERR_UNAVAILABLE: the server went away; whether it was published is unknown, publishing anew is safe. */
 	enum err_code (*publish)(struct sink *s, struct err *e);

@@ -17,8 +17,9 @@
 
 /* The forms in which a row can travel. A sink says which it takes, the source chooses. */
 enum wire {
-	WIRE_TEXT = 1,      /* cells are the values' text, UTF-8 */
-	WIRE_PG_BINARY = 2, /* cells are PostgreSQL's binary form (send functions) */
+	WIRE_TEXT = 1,      /* cells are written as types.h says for the column's kind: every pair of engines has it */
+	WIRE_PG_TEXT = 2,   /* cells are PostgreSQL's text form (output functions) */
+	WIRE_PG_BINARY = 4, /* cells are PostgreSQL's binary form (send functions) */
 };
 
 struct cell {
@@ -31,6 +32,11 @@ struct row {
 	const char *raw;          /* WIRE_PG_BINARY only: a whole tuple of COPY's binary form; borrowed like a cell */
 	size_t raw_len;
 	size_t bytes; /* of the row's values as they travel */
+};
+
+/* Where the rows of a result come from, for a sink: next as source_ops.next. */
+struct feed {
+	enum err_code (*next)(struct feed *f, struct row *row, bool *done, struct err *e);
 };
 
 struct query {

@@ -1,0 +1,38 @@
+/* The kinds of values: how each travels between two engines, and which column it becomes in each results engine. The
+ * native types of each source engine, and the kind that each is, stand beside its driver and are listed by types_print.
+ * Pure; any thread.
+ *
+ * WIRE_TEXT, the form of a cell that every source writes and every sink reads, by kind:
+ *   TEXT CHAR VARCHAR JSON UUID INET   the text, UTF-8
+ *   BOOL                               0 or 1
+ *   INT* UINT* YEAR                    decimal digits, with - when negative
+ *   DECIMAL                            decimal digits, or NaN, Infinity, -Infinity
+ *   FLOAT DOUBLE                       as many decimal digits as bring the same bits back, or NaN, Infinity, -Infinity
+ *   DATE                               YYYY-MM-DD; MySQL's zero dates as they are (0000-00-00, 2024-00-00); what PostgreSQL
+ *                                      writes beyond that: infinity, -infinity, years of five digits, a BC behind it
+ *   TIME DURATION                      [-]HH:MM:SS[.ffffff], DURATION with up to three digits of hours
+ *   TIMESTAMP INSTANT UNIXTIME         a DATE, a space, a TIME (before a BC); the last two in UTC
+ *   BINARY VARBINARY BYTES             the bytes themselves
+ *   BIT                                a digit 0 or 1 for each bit, the highest first
+ */
+#ifndef DB_DB_TYPES_H
+#define DB_DB_TYPES_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "shared/base/buf.h"
+#include "shared/db/column.h"
+
+/* Writes the declared type that a column of this kind gets in a results database of the engine: "numeric(18,4)",
+ * "BIGINT UNSIGNED". A kind that the engine lacks, or lacks in this size, becomes its text type. Not for PostgreSQL to
+ * PostgreSQL: pg_types.h. */
+void types_declare(enum db_engine results, const struct column *c, struct buf *out);
+/* Does the column become text there (whatever its kind)? Then its cells are written as they came. */
+bool types_is_text(enum db_engine results, const struct column *c);
+
+/* Can the results engine hold this value of the column? No: it is one that has no counterpart there, and becomes NULL
+ * (README, "Types": zero dates in PostgreSQL; NaN and the infinities in MySQL). */
+bool types_has_value(enum db_engine results, const struct column *c, const char *cell, size_t len);
+
+#endif

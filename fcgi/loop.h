@@ -23,7 +23,7 @@
 #include "fcgi/exchange.h"
 #include "fcgi/socket.h"
 
-#define LOOP_BATCH 8 /* larger ones make all requests walk in step, and each stage wait for the other: a fifth slower */
+#define LOOP_BATCH 32
 
 enum loop_phase {
 	LOOP_RUN,

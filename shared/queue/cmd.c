@@ -25,6 +25,7 @@ void cmd_reset(struct cmd *c)
 	c->n = 0;
 	c->rest = 0;
 	c->script = NULL;
+	c->joins = false;
 	c->failed = false;
 }
 
@@ -108,4 +109,12 @@ void cmd_script(struct cmd *c, enum script_id id, size_t keys)
 	c->rest = c->text.len;
 	cmd_addi64(c, (int64_t)keys);
 	c->script = &scripts[id];
+	c->keys = keys;
+	c->first = c->text.len;
+}
+
+void cmd_joins(struct cmd *c)
+{
+	c->joins = true;
+	c->args = c->text.len;
 }

@@ -44,6 +44,7 @@ static void ask_accept(struct cmd *c, const char *prefix, const struct job_spec 
 	cmd_addkey(c, prefix, "job:", j->id);
 	cmd_addkey(c, prefix, "queue:", j->queue);
 	cmd_addkey(c, prefix, "stats", NULL);
+	cmd_joins(c);
 	cmd_addstr(c, j->id);
 	cmd_addstr(c, counter);
 	spec_add(c, j, NULL);

@@ -13,6 +13,9 @@
 #include "shared/base/parse.h"
 #include "shared/config/redis_url.h"
 
+#define JOINED_MAX 64 /* calls in one: nobody else is served meanwhile */
+#define SCRIPT_HEAD 3 /* arguments before the keys: EVALSHA, digest, number of keys */
+
 struct redis {
 	const struct config *config; /* borrowed */
 	redisContext *ctx;           /* NULL: not connected */
@@ -277,6 +280,40 @@ static enum err_code append(struct redis *r, const struct cmd *c, bool whole, st
 	return rc == ERR_OK ? append_bytes(r, c->text.data + from, c->text.len - from, e) : rc;
 }
 
+/* How many commands from the first on go as one call. */
+static size_t joined(struct cmd *const *cmds, size_t n)
+{
+	size_t k = 1;
+	while (cmds[0]->joins && k < n && k < JOINED_MAX && cmds[k]->joins && cmds[k]->script == cmds[0]->script)
+		k++;
+	return k;
+}
+
+static enum err_code append_joined(struct redis *r, struct cmd *const *cmds, size_t k, struct err *e)
+{
+	size_t n = 0, keys = 0;
+	for (size_t i = 0; i < k; i++) {
+		if (cmds[i]->failed)
+			return err_nomem(e);
+		n += cmds[i]->n - SCRIPT_HEAD;
+		keys += cmds[i]->keys;
+	}
+	char head[32], digits[24], count[48];
+	int digits_len = snprintf(digits, sizeof digits, "%zu", keys);
+	int head_len = snprintf(head, sizeof head, "*%zu\r\n", n + SCRIPT_HEAD);
+	int count_len = snprintf(count, sizeof count, "$%d\r\n%s\r\n", digits_len, digits);
+	enum err_code rc = append_bytes(r, head, (size_t)head_len, e);
+	if (rc == ERR_OK)
+		rc = append_bytes(r, cmds[0]->text.data, cmds[0]->rest, e);
+	if (rc == ERR_OK)
+		rc = append_bytes(r, count, (size_t)count_len, e);
+	for (size_t i = 0; i < k && rc == ERR_OK; i++)
+		rc = append_bytes(r, cmds[i]->text.data + cmds[i]->first, cmds[i]->args - cmds[i]->first, e);
+	for (size_t i = 0; i < k && rc == ERR_OK; i++)
+		rc = append_bytes(r, cmds[i]->text.data + cmds[i]->args, cmds[i]->text.len - cmds[i]->args, e);
+	return rc;
+}
+
 static enum err_code read_reply(struct redis *r, struct reply **reply, struct err *e)
 {
 	void *got = NULL;
@@ -286,9 +323,44 @@ static enum err_code read_reply(struct redis *r, struct reply **reply, struct er
 	return ERR_OK;
 }
 
+/* Reads the reply of k commands that went as one call, and gives each its item; an error of the call goes to the first. */
+static enum err_code read_joined(struct redis *r, size_t k, struct reply **replies, struct err *e)
+{
+	struct reply *whole = NULL;
+	enum err_code rc = read_reply(r, &whole, e);
+	if (rc != ERR_OK || reply_type(whole) != REPLY_ARRAY) {
+		replies[0] = whole;
+		return rc;
+	}
+	redisReply *list = (redisReply *)(void *)whole;
+	for (size_t i = 0; i < k && i < list->elements; i++) {
+		replies[i] = cooked(list->element[i]);
+		list->element[i] = NULL;
+	}
+	reply_free(whole);
+	return ERR_OK;
+}
+
 static bool is_noscript(const struct reply *r)
 {
 	return reply_type(r) == REPLY_ERROR && strncmp(reply_text(r, NULL), "NOSCRIPT", 8) == 0;
+}
+
+/* Rare (a new server, SCRIPT FLUSH): a call whose script is unknown has done nothing, and goes again, whole. */
+static enum err_code send_again(
+        struct redis *r, struct cmd *const *cmds, size_t k, struct reply **replies, struct err *e)
+{
+	bool whole = is_noscript(replies[0]);
+	if (!cmds[0]->script || reply_type(replies[0]) != REPLY_ERROR || (!whole && (k == 1 || replies[1])))
+		return ERR_OK;
+	reply_free(replies[0]);
+	replies[0] = NULL;
+	enum err_code rc = ERR_OK;
+	for (size_t i = 0; i < k && rc == ERR_OK; i++)
+		rc = append(r, cmds[i], whole, e);
+	for (size_t i = 0; i < k && rc == ERR_OK; i++)
+		rc = cmds[i]->joins ? read_joined(r, 1, &replies[i], e) : read_reply(r, &replies[i], e);
+	return rc;
 }
 
 enum err_code redis_pipeline(struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e)
@@ -299,19 +371,17 @@ enum err_code redis_pipeline(struct redis *r, struct cmd *const *cmds, size_t n,
 	if (rc != ERR_OK)
 		return rc;
 	apply_timeout(r);
-	for (size_t i = 0; i < n && rc == ERR_OK; i++)
-		rc = append(r, cmds[i], false, e);
-	for (size_t i = 0; i < n && rc == ERR_OK; i++)
-		rc = read_reply(r, &replies[i], e);
-	/* Rare (a new server, SCRIPT FLUSH): those whose script is unknown go again, whole. None of them has run. */
-	for (size_t i = 0; i < n && rc == ERR_OK; i++) {
-		if (!cmds[i]->script || !is_noscript(replies[i]))
-			continue;
-		reply_free(replies[i]);
-		replies[i] = NULL;
-		rc = append(r, cmds[i], true, e);
-		if (rc == ERR_OK)
-			rc = read_reply(r, &replies[i], e);
+	for (size_t i = 0, k; i < n && rc == ERR_OK; i += k) {
+		k = joined(cmds + i, n - i);
+		rc = k > 1 ? append_joined(r, cmds + i, k, e) : append(r, cmds[i], false, e);
+	}
+	for (size_t i = 0, k; i < n && rc == ERR_OK; i += k) {
+		k = joined(cmds + i, n - i);
+		rc = cmds[i]->joins ? read_joined(r, k, replies + i, e) : read_reply(r, &replies[i], e);
+	}
+	for (size_t i = 0, k; i < n && rc == ERR_OK; i += k) {
+		k = joined(cmds + i, n - i);
+		rc = send_again(r, cmds + i, k, replies + i, e);
 	}
 	if (rc == ERR_NOMEM)
 		redis_disconnect(r); /* half a pipeline may be in its buffer */

@@ -25,7 +25,10 @@ struct cmd {
 	size_t n;     /* how many */
 	size_t rest;  /* of a script: where in text what follows its digest begins */
 	const struct script *script; /* argument 1 is its digest; NULL: a plain command */
-	bool failed;                 /* an add failed: the command is refused when it is sent */
+	size_t keys;                 /* of a script: how many; they begin at first */
+	size_t first, args; /* where in text the keys begin, and, of one that joins, the arguments behind them */
+	bool joins;
+	bool failed; /* an add failed: the command is refused when it is sent */
 };
 
 void cmd_init(struct cmd *c);
@@ -33,6 +36,10 @@ void cmd_fini(struct cmd *c);
 void cmd_reset(struct cmd *c);
 /* Begins EVALSHA <digest> <keys>; the caller adds the keys, then the arguments. */
 void cmd_script(struct cmd *c, enum script_id id, size_t keys);
+/* Said between keys and arguments: neighbours in a pipeline that call the same script go as one call, which is a good
+ * deal cheaper, with the keys of all and then the arguments of all. Such a script answers a list with an item for each,
+ * an error being an item too; an error of the whole call means that it has done nothing. */
+void cmd_joins(struct cmd *c);
 void cmd_add(struct cmd *c, const void *bytes, size_t len);
 void cmd_addstr(struct cmd *c, const char *text);
 void cmd_addi64(struct cmd *c, int64_t v);

@@ -1,8 +1,11 @@
 """503: Redis is down, full, read-only or does not answer. Nothing is lost, and all is well again afterwards."""
 
+import os
 import socketserver
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from support import SLOW, uid, wait_until
@@ -104,6 +107,50 @@ def test_redis_that_asks_for_a_password_is_503_and_the_password_is_in_no_log(own
     assert_well(own)
     for program in own.programs():
         assert "open-sesame" not in program.log_text()
+
+
+def post_together(own, job_ids):
+    """POSTs that reach the FastCGI process while Redis stands still, so that it sends many of them as one call."""
+    own.redis.program.pause()
+    try:
+        with ThreadPoolExecutor(len(job_ids)) as pool:
+            posts = [pool.submit(own.post, "/tasks/nothing_asked/jobs", {"job_id": job_id}) for job_id in job_ids]
+            wait_until(lambda: sockets_of_nginx(own) >= 2 * len(job_ids), 10 * SLOW, "nginx has passed all of them on")
+            own.redis.program.resume()
+            return [post.result() for post in posts]
+    finally:
+        own.redis.program.resume()
+
+
+def sockets_of_nginx(own):
+    """Two for each request under way: the client's and the FastCGI process'."""
+    master = own.nginx.program.pid
+    worker = Path(f"/proc/{master}/task/{master}/children").read_text().split()[0]
+    return sum(os.readlink(fd).startswith("socket:") for fd in Path(f"/proc/{worker}/fd").iterdir())
+
+
+def test_jobs_of_many_requests_in_one_call_are_each_for_itself(own):
+    before = own.r.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"]
+    ids = [uid() for _ in range(40)]
+    own.r.set(own.key(f"job:{ids[20]}"), "not a job")
+    own.r.hset(own.key(f"job:{ids[30]}"), "state", "STARTED")
+    answers = post_together(own, ids)
+    assert [answer.status for answer in answers] == [500 if i == 20 else 409 if i == 30 else 200 for i in range(40)], answers
+    assert own.r.info("commandstats")["cmdstat_evalsha"]["calls"] - before < 200  # 39 jobs start and finish, and beats
+    for i, job_id in enumerate(ids):
+        if i not in (20, 30):
+            assert own.wait(job_id)["state"] == "SUCCESS"
+    own.r.delete(own.key(f"job:{ids[20]}"), own.key(f"job:{ids[30]}"))
+
+
+def test_jobs_in_one_call_are_accepted_once_by_a_redis_that_has_forgotten_its_scripts(own):
+    own.r.script_flush()
+    ids = [uid() for _ in range(40)]
+    accepted = own.metric("dungbeetle_jobs_accepted_total", task="nothing_asked", queue="default")
+    assert {answer.status for answer in post_together(own, ids)} == {200}
+    for job_id in ids:
+        assert own.wait(job_id)["state"] == "SUCCESS"
+    assert own.metric("dungbeetle_jobs_accepted_total", task="nothing_asked", queue="default") == accepted + 40
 
 
 class FakeRedis(socketserver.ThreadingTCPServer):

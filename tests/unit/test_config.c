@@ -27,7 +27,7 @@ static void test_config_minimal_file_has_every_default(void **state)
 	assert_string_equal(c->fcgi.socket, "/run/dungbeetle/fcgi.sock");
 	assert_string_equal(c->fcgi.socket_mode, "0660");
 	assert_string_equal(c->fcgi.socket_group, "");
-	assert_int_equal(c->fcgi.threads, 1);
+	assert_int_equal(c->fcgi.threads, 3);
 	assert_int_equal(c->fcgi.drain_timeout_ms, 10000);
 	assert_string_equal(c->worker.name, "");
 	assert_int_equal(c->worker.concurrency, 10);

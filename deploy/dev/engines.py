@@ -175,11 +175,13 @@ class ClickHouse:
         """The command that shows the rows of the statement behind it."""
         return ["curl", f"http://127.0.0.1:{self.port}/?database={db}&default_format=PrettySpace", "-d"]
 
-    def query(self, text: str, db: str = "default", **settings: Any) -> str:
-        """Runs one statement; its rows, one a line, columns parted by tabs, in them \\t, \\n and \\\\."""
+    def query(self, text: str, db: str = "default", *, data: bytes = b"", **settings: Any) -> str:
+        """Runs one statement, with the data of an INSERT behind it; its rows, one a line, columns parted by tabs, in them \\t, \\n
+        and \\\\."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
-            connection.request("POST", "/?" + urllib.parse.urlencode({"database": db, "default_format": "TabSeparated", **settings}), text.encode())
+            path = "/?" + urllib.parse.urlencode({"database": db, "default_format": "TabSeparated", **settings})
+            connection.request("POST", path, text.encode() + b"\n" + data)
             response = connection.getresponse()
             answer = response.read().decode(errors="replace")
         finally:

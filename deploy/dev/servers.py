@@ -144,6 +144,10 @@ class PostgresServer:
         """The rows as psql -At prints them: one a line, columns parted by |."""
         return run_command([_postgres_program("psql"), "-AtqX", "-v", "ON_ERROR_STOP=1", "-d", self.socket_url(db), "-c", sql]).rstrip("\n")
 
+    def psql_text(self, db: str, text: str) -> str:
+        """The same for statements of any length."""
+        return run_command([_postgres_program("psql"), "-AtqX", "-v", "ON_ERROR_STOP=1", "-d", self.socket_url(db)], text=text).rstrip("\n")
+
     def psql_file(self, db: str, file: str | os.PathLike[str], **variables: Any) -> str:
         words = [word for key, value in variables.items() for word in ("-v", f"{key}={value}")]
         return run_command([_postgres_program("psql"), "-AtqX", "-v", "ON_ERROR_STOP=1", *words, "-d", self.socket_url(db), "-f", file])

@@ -27,7 +27,7 @@ from servers import ENTRIES_OF_A_USER, Nginx, PostgresServer, RedisServer
 from yaml_out import deep_merge, to_yaml
 
 __all__ = ["ENTRIES_OF_A_USER", "ROOT", "ClickHouse", "ClickHouseNew", "MariaDB", "Nginx", "PostgresServer", "Program", "RedisServer",
-           "Stack", "StackError", "deep_merge", "find_program", "free_port", "http_request", "port_is_free", "remove_place",
+           "SAMPLES", "Stack", "StackError", "deep_merge", "find_program", "free_port", "http_request", "port_is_free", "remove_place",
            "short_place", "to_yaml", "wait_until"]
 
 SAMPLES = {"postgres": "queries", "mysql": "queries/mysql", "clickhouse": "queries/clickhouse"}  # by the source's engine

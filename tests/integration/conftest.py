@@ -132,7 +132,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test of the matrix runs for every pair of engines."""
-    if "pair" in metafunc.fixturenames:
+    if metafunc.module.__name__.startswith("test_matrix") and "pair" in metafunc.fixturenames:
         pairs = [(source, results) for source in SOURCES for results in RESULTS]
         metafunc.parametrize(("source", "results"), pairs, ids=[f"{source}-{results}" for source, results in pairs], scope="module")
 

@@ -15,8 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from matrix_types import Type, Value
-from stack import ROOT, SAMPLES, find_program
-from support import SLOW, ClickHouse, ClickHouseNew, LiveStack, MariaDB, PostgresServer, deep_merge, uid, wait_until
+from support import (
+    ROOT,
+    SAMPLES,
+    SLOW,
+    ClickHouse,
+    ClickHouseNew,
+    LiveStack,
+    MariaDB,
+    PostgresServer,
+    deep_merge,
+    find_program,
+    uid,
+    wait_until,
+)
 
 SOURCES = ("postgres", "mysql", "clickhouse18", "clickhouse26")
 RESULTS = ("postgres", "mysql")
@@ -64,13 +76,13 @@ QUERIES: dict[str, dict[str, str]] = {
                         " FROM numbers({rows}) UNION ALL SELECT toInt64(0), toString(sleep(1))"),
     },
     "endless": {
-        "postgres": "SELECT i AS n, 'matrix_endless' || i AS value FROM generate_series(1, 1000000000) AS i",
+        "postgres": "SELECT i AS n, 'matrix_endless' || i AS value FROM (SELECT generate_series(1, 1000000000) AS i) AS s",
         "mysql": "SELECT seq AS n, concat('matrix_endless', seq) AS value FROM seq_1_to_1000000000",
         **dict.fromkeys(SOURCES[2:], "SELECT number AS n, concat('matrix_endless', toString(number)) AS value FROM system.numbers"),
     },
     # No row for a long time.
     "thinking": {
-        "postgres": "SELECT count(*) AS matrix_thinking FROM generate_series(1, 1000000000) AS i",
+        "postgres": "SELECT count(*) AS matrix_thinking FROM (SELECT generate_series(1, 1000000000)) AS s",
         "mysql": "SELECT count(*) AS matrix_thinking FROM seq_1_to_1000000 AS a, seq_1_to_1000000 AS b",
         **dict.fromkeys(SOURCES[2:], "SELECT count() AS matrix_thinking FROM system.numbers"),
     },
@@ -107,13 +119,13 @@ class Source:
     def __init__(self, name: str, server: PostgresServer | MariaDB | ClickHouse) -> None:
         self.name = name
         self.server = server
-        self.is_clickhouse = isinstance(server, ClickHouse)
+        self.is_clickhouse = server.ENGINE == "clickhouse"
 
     def run(self, sql: str, data: bytes = b"") -> str:
         """Runs one statement; data: what follows its text, for ClickHouse."""
-        if isinstance(self.server, PostgresServer):
+        if self.server.ENGINE == "postgres":
             return self.server.psql_text(DATABASE, sql)
-        if isinstance(self.server, MariaDB):
+        if self.server.ENGINE == "mysql":
             return self.server.sql("SET sql_mode = 'NO_ENGINE_SUBSTITUTION', time_zone = '+00:00';" + sql, DATABASE)
         return self.server.query(sql, DATABASE, data=data)
 
@@ -154,9 +166,9 @@ class Source:
     def running(self, marker: str) -> int:
         """How many queries with that in their text run."""
         pattern = f"concat('%', '{marker[:-1]}', '{marker[-1]}', '%')"  # so that this query is not one of them
-        if isinstance(self.server, PostgresServer):
+        if self.server.ENGINE == "postgres":
             return int(self.server.psql(DATABASE, f"SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE {pattern}"))
-        if isinstance(self.server, MariaDB):
+        if self.server.ENGINE == "mysql":
             return int(self.server.sql("SELECT count(*) FROM information_schema.processlist WHERE command <> 'Sleep'"
                                        f" AND info LIKE {pattern}"))
         return int(self.server.query(f"SELECT count() FROM system.processes WHERE query LIKE {pattern}"))
@@ -173,7 +185,7 @@ def _tsv(value: Value) -> bytes:
 
 def kill(server: PostgresServer | MariaDB | ClickHouse) -> None:
     """As in a crash; all its processes are gone then."""
-    if isinstance(server, PostgresServer):
+    if isinstance(server, PostgresServer):  # it would leave its sessions' processes behind
         server.stop("immediate")
     else:
         server.kill()
@@ -194,7 +206,7 @@ class Results:
 
     def query(self, sql: str) -> list[list[Value]]:
         """The rows of a query whose columns are all of a text in hexadecimal digits, or NULL."""
-        if isinstance(self.server, PostgresServer):
+        if self.server.ENGINE == "postgres":
             text = self.server.psql(self.database, sql)
             rows = [line.split("|") for line in text.split("\n")] if text else []
         else:
@@ -204,7 +216,7 @@ class Results:
 
     def columns(self, job_id: str) -> list[tuple[str, str]]:
         """(name, declared type)"""
-        if isinstance(self.server, PostgresServer):
+        if self.server.ENGINE == "postgres":
             sql = (f"SELECT {_pg_text('attname::text')}, {_pg_text('format_type(atttypid, atttypmod)')} FROM pg_attribute"
                    f" WHERE attrelid = to_regclass('\"results_{job_id}\"') AND attnum > 0 AND NOT attisdropped ORDER BY attnum")
         else:
@@ -215,7 +227,7 @@ class Results:
     def rows(self, job_id: str, order: str = "id") -> list[list[Value]]:
         columns = self.columns(job_id)
         assert columns, f"no table results_{job_id}"
-        if isinstance(self.server, PostgresServer):
+        if self.server.ENGINE == "postgres":
             listed = ", ".join(_pg_show(f'"{name}"', kind) for name, kind in columns)
             found = self.query(f'SET timezone = \'UTC\'; SET extra_float_digits = 3; SELECT {listed} FROM "results_{job_id}" ORDER BY "{order}"')
         else:
@@ -231,15 +243,15 @@ class Results:
         return self._number(job_id, f"sum({column})")
 
     def _number(self, job_id: str, expression: str) -> int:
-        text = _pg_text(f"({expression})::text") if isinstance(self.server, PostgresServer) else _my_text(expression)
+        text = _pg_text(f"({expression})::text") if self.server.ENGINE == "postgres" else _my_text(expression)
         return int(_str(self.query(f"SELECT {text} FROM {self.quoted('results_' + job_id)}")[0][0]))
 
     def quoted(self, name: str) -> str:
-        return f'"{name}"' if isinstance(self.server, PostgresServer) else f"`{name}`"
+        return f'"{name}"' if self.server.ENGINE == "postgres" else f"`{name}`"
 
     def tables(self) -> set[str]:
         """All tables but those that DungBeetle keeps there for good."""
-        if isinstance(self.server, PostgresServer):
+        if self.server.ENGINE == "postgres":
             names = self.server.psql(self.database, "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
         else:
             names = self.server.sql("SHOW TABLES", self.database)
@@ -250,14 +262,14 @@ class Results:
 
     def loading(self) -> bool:
         """Do rows of a large result arrive?"""
-        if isinstance(self.server, PostgresServer):
+        if self.server.ENGINE == "postgres":
             return self.server.psql(self.database, "SELECT count(*) FROM pg_stat_progress_copy WHERE tuples_processed > 0") != "0"
         sql = "SELECT count(*) FROM information_schema.processlist WHERE info LIKE concat('LOAD', ' DATA%')"
         return self.server.sql(sql) != "0"
 
     def waiting(self, job_id: str) -> bool:
         """Does a statement wait for a lock on the job's result?"""
-        if isinstance(self.server, PostgresServer):
+        if self.server.ENGINE == "postgres":
             sql = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = to_regclass('\"results_{job_id}\"')"
             return self.server.psql(self.database, sql) != "0"
         return self.server.sql("SELECT count(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for table metadata lock'") != "0"
@@ -270,7 +282,7 @@ class Client:
     """A session that is kept, for readers that look all the time: each statement has one row."""
 
     def __init__(self, results: Results) -> None:
-        if isinstance(results.server, PostgresServer):
+        if results.server.ENGINE == "postgres":
             words = [find_program("psql"), "-AtqX", "-F", "\t", "-d", results.server.socket_url(results.database)]
         else:
             words = ["mariadb", "--no-defaults", "-u", "root", "-S", str(results.server.socket), "-N", "-B", "-f", "--unbuffered", results.database]
@@ -316,7 +328,8 @@ def _pg_show(name: str, kind: str) -> str:
         return _pg_text(f"{name}::int::text")
     if kind.startswith("timestamp") and kind.endswith("with time zone") and "[" not in kind:
         return _pg_text(f"({name} AT TIME ZONE 'UTC')::text")
-    return _pg_text(f"{name}::text")
+    # Unlike a cast to text, concat takes what the type's output function says.
+    return f"CASE WHEN {name} IS NULL THEN 'N' ELSE '=' || encode(convert_to(concat({name}), 'UTF8'), 'hex') END"
 
 
 def _my_show(name: str, kind: str) -> str:

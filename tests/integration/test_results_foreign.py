@@ -63,6 +63,6 @@ def test_a_small_result_has_no_toast_table(own):
     job_id = own.succeed("foreign_small")
     assert own.columns(job_id, "relaxed") == [("id", "integer"), ("t", "character varying(5)"), ("b", "bytea"), ("d", "interval(1)"),
                                               ("n", "numeric(10,2)")]
-    assert own.rows(job_id, "relaxed") == [
+    assert own.rows(job_id, db="relaxed") == [
         (1, "x", b"\x00\xff", -dt.timedelta(hours=838, minutes=59, seconds=59, microseconds=500000), decimal.Decimal("1.50"))]
     assert own.query("SELECT reltoastrelid FROM pg_class WHERE relname = %s", f"results_{job_id}", db="relaxed") == [(0,)]

@@ -2,7 +2,7 @@
 
 -- name: foreign_texts
 -- db: maria
--- results: reports, relaxed
+-- results: reports
 SELECT id, name, note FROM texts WHERE id <= ? ORDER BY id;
 
 -- name: foreign_long

@@ -58,7 +58,7 @@ static enum err_code drop(struct mysql_sink *s, int64_t *dropped, struct expire_
 static void add_where(struct mysql_sink *s, const char *job_id, const char *condition)
 {
 	buf_addf(&s->sql, " FROM dungbeetle_results WHERE %s AND job_id = ", condition);
-	mysql_text_literal(&s->sql, job_id);
+	mysql_rows_literal(&s->sql, job_id);
 }
 
 /* With the lock held: drops the job's table and row if the condition still holds. */
@@ -76,7 +76,7 @@ static enum err_code drop_result(struct mysql_sink *s, const char *job_id, const
 		buf_reset(&s->sql);
 		if (row[0]) {
 			buf_addstr(&s->sql, "DROP TABLE IF EXISTS ");
-			mysql_text_name(&s->sql, row[0]);
+			mysql_rows_name(&s->sql, row[0]);
 			buf_addstr(&s->sql, "; ");
 		}
 		buf_addstr(&s->sql, "DELETE");
@@ -108,7 +108,7 @@ static enum err_code expire_batch(struct mysql_sink *s, int batch, const char *c
 	int n = 0;
 	buf_reset(&s->sql);
 	buf_addf(&s->sql, "SELECT job_id FROM dungbeetle_results WHERE %s AND job_id > ", condition);
-	mysql_text_literal(&s->sql, buf_str(after));
+	mysql_rows_literal(&s->sql, buf_str(after));
 	buf_addf(&s->sql, " ORDER BY job_id LIMIT %d", batch);
 	enum err_code rc = mysql_sink_ask(s, &res, e);
 	for (; rc == ERR_OK && (row = mysql_fetch_row(res)); n++) {
@@ -157,7 +157,7 @@ static enum err_code drop_own(
 	} else {
 		buf_reset(&s->sql);
 		buf_addstr(&s->sql, "DROP TABLE IF EXISTS ");
-		mysql_text_name(&s->sql, table);
+		mysql_rows_name(&s->sql, table);
 		rc = drop(s, &stats->strays, stats, e);
 	}
 	mysql_registry_unlock(s, whose);

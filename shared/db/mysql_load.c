@@ -18,7 +18,7 @@
 enum err_code mysql_load_row(struct mysql_sink *s, const struct row *row, struct err *e)
 {
 	s->rows++;
-	mysql_text_row(&s->buf, s->columns, s->forms, row->cells);
+	mysql_rows_add(&s->buf, s->columns, s->forms, row->cells);
 	return buf_ok(&s->buf) ? ERR_OK : err_nomem(e);
 }
 
@@ -131,7 +131,7 @@ static enum err_code load(struct mysql_sink *s, bool *forbidden, struct err *e)
 	buf_reset(&s->sql);
 	buf_addstr(&s->sql, "LOAD DATA LOCAL INFILE 'rows' INTO TABLE ");
 	mysql_sink_add_own(s, MYSQL_STAGING);
-	mysql_text_load(&s->sql, s->columns, s->conn.mariadb);
+	mysql_rows_load(&s->sql, s->columns, s->conn.mariadb);
 	s->served = 0;
 	s->trouble = ERR_INIT;
 	enum err_code rc = mysql_sink_run(s, NULL, e);
@@ -157,7 +157,7 @@ static const char *add_insert(struct mysql_sink *s, const char *at, const char *
 	buf_addstr(&s->sql, " VALUES ");
 	for (*n = 0; at < limit && buf_ok(&s->sql) && (*n == 0 || (int64_t)s->sql.len < s->packet / 2); ++*n) {
 		buf_addstr(&s->sql, *n ? ", (" : "(");
-		at = mysql_text_values(&s->sql, at, s->columns, s->forms, false);
+		at = mysql_rows_values(&s->sql, at, s->columns, s->forms, false);
 		buf_addc(&s->sql, ')');
 	}
 	return at;

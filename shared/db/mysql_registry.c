@@ -40,8 +40,8 @@ enum err_code mysql_registry_make(struct mysql_sink *s, struct err *e)
 
 void mysql_registry_add_lock_name(struct mysql_sink *s, const char *what)
 {
-	char hash[MYSQL_TEXT_HASH];
-	mysql_text_hash(s->database, what, hash);
+	char hash[MYSQL_ROWS_HASH];
+	mysql_rows_hash(s->database, what, hash);
 	buf_addf(&s->sql, "'dungbeetle.%s'", hash);
 }
 
@@ -55,7 +55,7 @@ static void add_claim(struct mysql_sink *s, const char *job_id, int64_t run, con
 {
 	buf_addf(&s->sql, "SET wait_timeout = %d; INSERT INTO dungbeetle_results (job_id, run%s) VALUES (",
 	        MYSQL_SILENCE_S, more);
-	mysql_text_literal(&s->sql, job_id);
+	mysql_rows_literal(&s->sql, job_id);
 	buf_addstr(&s->sql, ", IF(GET_LOCK(");
 	mysql_registry_add_lock_name(s, job_id);
 	buf_addf(&s->sql, ", %" PRId64 ") = 1, %" PRId64 ", NULL), ", s->lock_wait_s, run);
@@ -64,9 +64,9 @@ static void add_claim(struct mysql_sink *s, const char *job_id, int64_t run, con
 void mysql_registry_add_insert(struct mysql_sink *s)
 {
 	add_claim(s, s->spec.job_id, s->spec.run, ", claimed, table_name, task, row_count, published, expires_at");
-	mysql_text_literal(&s->sql, s->spec.table);
+	mysql_rows_literal(&s->sql, s->spec.table);
 	buf_addstr(&s->sql, ", claimed, ");
-	mysql_text_literal(&s->sql, s->spec.task);
+	mysql_rows_literal(&s->sql, s->spec.task);
 	buf_addf(&s->sql, ", %" PRId64 ", %" PRId64 ", ", s->rows, s->spec.run);
 	add_interval(s, s->spec.ttl_ms);
 	buf_addc(&s->sql, ')');
@@ -76,7 +76,7 @@ void mysql_registry_add_guard(struct mysql_sink *s, const char *job_id, int64_t 
 {
 	add_claim(s, job_id, run, ", claimed, expires_at");
 	if (table)
-		mysql_text_literal(&s->sql, table);
+		mysql_rows_literal(&s->sql, table);
 	else
 		buf_addstr(&s->sql, "NULL");
 	buf_addstr(&s->sql, ", ");
@@ -84,22 +84,22 @@ void mysql_registry_add_guard(struct mysql_sink *s, const char *job_id, int64_t 
 	buf_addf(&s->sql, ") ON DUPLICATE KEY UPDATE run = IF(run <= %" PRId64 ", %" PRId64 ", NULL)", run, run);
 	if (table) {
 		buf_addstr(&s->sql, ", claimed = ");
-		mysql_text_literal(&s->sql, table);
+		mysql_rows_literal(&s->sql, table);
 	}
 }
 
 static void add_where(struct mysql_sink *s, const char *job_id)
 {
 	buf_addstr(&s->sql, " WHERE job_id = ");
-	mysql_text_literal(&s->sql, job_id);
+	mysql_rows_literal(&s->sql, job_id);
 }
 
 void mysql_registry_add_update(struct mysql_sink *s)
 {
 	buf_addstr(&s->sql, "; UPDATE dungbeetle_results SET table_name = ");
-	mysql_text_literal(&s->sql, s->spec.table);
+	mysql_rows_literal(&s->sql, s->spec.table);
 	buf_addstr(&s->sql, ", task = ");
-	mysql_text_literal(&s->sql, s->spec.task);
+	mysql_rows_literal(&s->sql, s->spec.task);
 	buf_addf(&s->sql,
 	        ", row_count = %" PRId64 ", published = %" PRId64 ", created_at = UTC_TIMESTAMP(6), expires_at = ",
 	        s->rows, s->spec.run);
@@ -222,7 +222,7 @@ static enum err_code drop_claimed(struct mysql_sink *s, const char *job_id, cons
 	buf_addstr(&s->sql, "DO 0");
 	if (table) {
 		buf_addstr(&s->sql, "; DROP TABLE IF EXISTS ");
-		mysql_text_name(&s->sql, table);
+		mysql_rows_name(&s->sql, table);
 		buf_addstr(&s->sql, "; UPDATE dungbeetle_results SET claimed = NULL, " NO_RESULT ", expires_at = ");
 		add_interval(s, 3600000);
 		add_where(s, job_id);

@@ -105,8 +105,8 @@ bool mysql_sink_is_busy(const struct mysql_sink *s)
 /* "<hash of the job>_<run>": of whom a table is. */
 static void own_suffix(const struct mysql_sink *s, char out[64])
 {
-	char hash[MYSQL_TEXT_HASH];
-	mysql_text_hash(s->spec.job_id, "", hash);
+	char hash[MYSQL_ROWS_HASH];
+	mysql_rows_hash(s->spec.job_id, "", hash);
 	snprintf(out, 64, "%s_%" PRId64, hash, s->spec.run);
 }
 
@@ -154,7 +154,7 @@ static enum err_code check_engine(struct mysql_sink *s, struct err *e)
 	buf_reset(&s->sql);
 	buf_addstr(&s->sql,
 	        "SELECT COUNT(*) FROM information_schema.engines WHERE support IN ('YES', 'DEFAULT') AND engine = ");
-	mysql_text_literal(&s->sql, engine);
+	mysql_rows_literal(&s->sql, engine);
 	MYSQL_RES *res = NULL;
 	enum err_code rc = mysql_sink_ask(s, &res, e);
 	MYSQL_ROW row = rc == ERR_OK ? mysql_fetch_row(res) : NULL;
@@ -282,7 +282,7 @@ static enum err_code begin(
 		return err_nomem(e);
 	s->forms = forms;
 	for (size_t i = 0; i < columns->n; i++)
-		s->forms[i] = (unsigned char)mysql_text_form(&columns->list[i]);
+		s->forms[i] = (unsigned char)mysql_rows_form(&columns->list[i]);
 	s->spec = *spec;
 	s->columns = columns;
 	s->rows = 0;
@@ -309,7 +309,7 @@ static enum err_code fill(struct sink *base, struct feed *feed, struct err *e)
 
 void mysql_sink_add_table(struct mysql_sink *s)
 {
-	mysql_text_columns(&s->sql, s->columns);
+	mysql_rows_columns(&s->sql, s->columns);
 	buf_addf(&s->sql, " ENGINE=%s DEFAULT CHARSET=utf8mb4", engine_of(s));
 }
 
@@ -319,7 +319,7 @@ static bool fits_select(const struct mysql_sink *s)
 {
 	return s->rows == 0 ||
 	        (s->atomic_select && s->rows <= SELECT_ROWS && strcasecmp(engine_of(s), "InnoDB") == 0 &&
-	                mysql_text_keeps_names(s->columns));
+	                mysql_rows_keeps_names(s->columns));
 }
 
 static void small_sql(struct mysql_sink *s)
@@ -327,13 +327,13 @@ static void small_sql(struct mysql_sink *s)
 	buf_reset(&s->sql);
 	mysql_registry_add_insert(s);
 	buf_addstr(&s->sql, "; CREATE TABLE ");
-	mysql_text_name(&s->sql, s->spec.table);
+	mysql_rows_name(&s->sql, s->spec.table);
 	buf_addc(&s->sql, ' ');
 	mysql_sink_add_table(s);
 	const char *at = buf_str(&s->buf);
 	for (int64_t i = 0; i < s->rows; i++) {
 		buf_addstr(&s->sql, i ? " UNION ALL SELECT " : " SELECT ");
-		at = mysql_text_values(&s->sql, at, s->columns, s->forms, i == 0);
+		at = mysql_rows_values(&s->sql, at, s->columns, s->forms, i == 0);
 	}
 	mysql_registry_add_unlock(s, s->spec.job_id);
 }
@@ -368,14 +368,14 @@ static void swap_sql(struct mysql_sink *s)
 	mysql_registry_add_guard(s, s->spec.job_id, s->spec.run, s->spec.table, s->spec.ttl_ms);
 	buf_addstr(&s->sql, "; RENAME TABLE ");
 	if (s->has_table) {
-		mysql_text_name(&s->sql, s->spec.table);
+		mysql_rows_name(&s->sql, s->spec.table);
 		buf_addstr(&s->sql, " TO ");
 		mysql_sink_add_own(s, MYSQL_TRASH);
 		buf_addstr(&s->sql, ", ");
 	}
 	mysql_sink_add_own(s, MYSQL_STAGING);
 	buf_addstr(&s->sql, " TO ");
-	mysql_text_name(&s->sql, s->spec.table);
+	mysql_rows_name(&s->sql, s->spec.table);
 	mysql_registry_add_update(s);
 	mysql_registry_add_unlock(s, s->spec.job_id);
 }

@@ -7,7 +7,7 @@
 #include "shared/base/buf.h"
 #include "shared/db/mysql_conn.h"
 #include "shared/db/mysql_ops.h"
-#include "shared/db/mysql_text.h"
+#include "shared/db/mysql_rows.h"
 
 #define MYSQL_SINK_SMALL (128u << 10) /* bytes of a result that is written in one go */
 #define MYSQL_SILENCE_S 60            /* after which a session that holds a job's lock is ended */
@@ -36,7 +36,7 @@ struct mysql_sink {
 	int64_t rows;
 	bool has_table;    /* a result of the job is probably there */
 	bool recorded;     /* the registry may have a result of this run that is not there */
-	struct buf buf;    /* rows (mysql_text.h) */
+	struct buf buf;    /* rows (mysql_rows.h) */
 	struct buf sql;    /* what is sent */
 	int64_t affected;  /* rows, by the last statement that was sent */
 	unsigned warnings; /* of the same */

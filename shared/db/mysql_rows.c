@@ -1,4 +1,4 @@
-#include "shared/db/mysql_text.h"
+#include "shared/db/mysql_rows.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 /* What stands behind a backslash; 0: the byte is written as it is. */
 static const char escapes[256] = {['\0'] = '0', ['\t'] = 't', ['\n'] = 'n', ['\r'] = 'r', ['\\'] = '\\', ['\''] = '\''};
 
-enum mysql_form mysql_text_form(const struct column *c)
+enum mysql_form mysql_rows_form(const struct column *c)
 {
 	if (c->kind == KIND_BINARY || c->kind == KIND_VARBINARY || c->kind == KIND_BYTES)
 		return MYSQL_FORM_BYTES;
@@ -28,7 +28,7 @@ enum mysql_form mysql_text_form(const struct column *c)
 
 /* --- names and columns --- */
 
-void mysql_text_name(struct buf *out, const char *name)
+void mysql_rows_name(struct buf *out, const char *name)
 {
 	buf_addc(out, '`');
 	for (; *name; name++) {
@@ -63,7 +63,7 @@ static void add_escaped(struct buf *out, const char *data, size_t len)
 	*at = '\0';
 }
 
-void mysql_text_literal(struct buf *out, const char *text)
+void mysql_rows_literal(struct buf *out, const char *text)
 {
 	buf_addc(out, '\'');
 	add_escaped(out, text, strlen(text));
@@ -90,7 +90,7 @@ static size_t declared_bytes(const struct column *c)
 	}
 }
 
-void mysql_text_columns(struct buf *out, const struct columns *columns)
+void mysql_rows_columns(struct buf *out, const struct columns *columns)
 {
 	size_t left = ROW_BUDGET;
 	buf_addc(out, '(');
@@ -105,14 +105,14 @@ void mysql_text_columns(struct buf *out, const struct columns *columns)
 		left -= bytes;
 		if (i)
 			buf_addstr(out, ", ");
-		mysql_text_name(out, c.name);
+		mysql_rows_name(out, c.name);
 		buf_addc(out, ' ');
 		types_declare(DB_MYSQL, &c, out);
 	}
 	buf_addc(out, ')');
 }
 
-bool mysql_text_keeps_names(const struct columns *columns)
+bool mysql_rows_keeps_names(const struct columns *columns)
 {
 	for (size_t i = 0; i < columns->n; i++) {
 		unsigned char first = (unsigned char)columns->list[i].name[0];
@@ -131,7 +131,7 @@ struct conversion {
 
 static struct conversion conversion(const struct column *c, bool mariadb)
 {
-	enum mysql_form form = mysql_text_form(c);
+	enum mysql_form form = mysql_rows_form(c);
 	if (form == MYSQL_FORM_BIT)
 		return (struct conversion){"CAST(CONV(", ", 2, 10) AS UNSIGNED)"};
 	if (form == MYSQL_FORM_JSON && !mariadb)
@@ -139,7 +139,7 @@ static struct conversion conversion(const struct column *c, bool mariadb)
 	return (struct conversion){NULL, NULL};
 }
 
-void mysql_text_load(struct buf *out, const struct columns *columns, bool mariadb)
+void mysql_rows_load(struct buf *out, const struct columns *columns, bool mariadb)
 {
 	const char *joint = " SET ";
 	buf_addstr(out, " CHARACTER SET binary (");
@@ -149,7 +149,7 @@ void mysql_text_load(struct buf *out, const struct columns *columns, bool mariad
 		if (conversion(&columns->list[i], mariadb).before)
 			buf_addf(out, "@v%zu", i);
 		else
-			mysql_text_name(out, columns->list[i].name);
+			mysql_rows_name(out, columns->list[i].name);
 	}
 	buf_addc(out, ')');
 	for (size_t i = 0; i < columns->n; i++) {
@@ -157,13 +157,13 @@ void mysql_text_load(struct buf *out, const struct columns *columns, bool mariad
 		if (!how.before)
 			continue;
 		buf_addstr(out, joint);
-		mysql_text_name(out, columns->list[i].name);
+		mysql_rows_name(out, columns->list[i].name);
 		buf_addf(out, " = %s@v%zu%s", how.before, i, how.after);
 		joint = ", ";
 	}
 }
 
-void mysql_text_row(
+void mysql_rows_add(
         struct buf *out, const struct columns *columns, const unsigned char *forms, const struct cell *cells)
 {
 	for (size_t i = 0; i < columns->n; i++) {
@@ -179,7 +179,7 @@ void mysql_text_row(
 	}
 }
 
-const char *mysql_text_values(
+const char *mysql_rows_values(
         struct buf *out, const char *at, const struct columns *columns, const unsigned char *forms, bool aliases)
 {
 	for (size_t i = 0; i < columns->n; i++) {
@@ -201,7 +201,7 @@ const char *mysql_text_values(
 		}
 		if (aliases) {
 			buf_addstr(out, " AS ");
-			mysql_text_name(out, columns->list[i].name);
+			mysql_rows_name(out, columns->list[i].name);
 		}
 		at = to + 1;
 	}
@@ -209,7 +209,7 @@ const char *mysql_text_values(
 }
 
 /* 64-bit FNV-1a, with an end after each text. */
-void mysql_text_hash(const char *a, const char *b, char out[MYSQL_TEXT_HASH])
+void mysql_rows_hash(const char *a, const char *b, char out[MYSQL_ROWS_HASH])
 {
 	uint64_t hash = UINT64_C(14695981039346656037);
 	const char *const texts[] = {a, b};
@@ -219,5 +219,5 @@ void mysql_text_hash(const char *a, const char *b, char out[MYSQL_TEXT_HASH])
 			if (!*p)
 				break;
 		}
-	snprintf(out, MYSQL_TEXT_HASH, "%016" PRIx64, hash);
+	snprintf(out, MYSQL_ROWS_HASH, "%016" PRIx64, hash);
 }

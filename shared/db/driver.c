@@ -5,7 +5,7 @@
 
 const struct source_ops *driver_source(enum db_engine engine)
 {
-	return engine == DB_POSTGRES ? &pg_source_ops : NULL;
+	return engine == DB_POSTGRES ? &pg_source_ops : engine == DB_MYSQL ? &mysql_source_ops : NULL;
 }
 
 const struct sink_ops *driver_sink(enum db_engine engine)

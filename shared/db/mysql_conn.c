@@ -142,7 +142,10 @@ static enum err_code set_up(struct mysql_conn *c, const struct mysql_settings *s
 	char server[sizeof c->server];
 	c->mariadb = mariadb_connection(c->my);
 	c->version = mysql_get_server_version(c->my);
-	enum err_code rc = identify(c, server, sizeof server, e);
+	/* The client has asked for it already; some servers are told not to listen (skip-character-set-client-handshake). */
+	enum err_code rc = mysql_conn_exec(c, "SET NAMES utf8mb4", NULL, e);
+	if (rc == ERR_OK)
+		rc = identify(c, server, sizeof server, e);
 	for (size_t i = 0; rc == ERR_OK && settings->setup && settings->setup[i]; i++)
 		rc = mysql_conn_exec(c, settings->setup[i], NULL, e);
 	if (rc != ERR_OK)
@@ -284,7 +287,7 @@ enum err_code mysql_conn_error_of(
 
 enum err_code mysql_conn_error(struct mysql_conn *c, MYSQL_STMT *stmt, struct err *e)
 {
-	if (stmt)
+	if (stmt && mysql_stmt_errno(stmt)) /* a late error is the connection's only */
 		return mysql_conn_error_of(
 		        c, mysql_stmt_errno(stmt), mysql_stmt_sqlstate(stmt), mysql_stmt_error(stmt), e);
 	return mysql_conn_error_of(c, mysql_errno(c->my), mysql_sqlstate(c->my), mysql_error(c->my), e);

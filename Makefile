@@ -146,12 +146,14 @@ venv-clickhouse:
 	@touch $@
 
 # A private stack (deploy/dev). It keeps its data in RUN_DIR from one `up` to the next: rm -r RUN_DIR to begin anew.
-#   SQL_DIRECTORY="dir ..."  tasks (default queries)       QUEUES="default:10 reports:2"  queues of the worker and their slots
+#   DB=mysql | clickhouse    other databases than PostgreSQL: MariaDB for source and results; ClickHouse with results in PostgreSQL
+#   SQL_DIRECTORY="dir ..."  tasks (default: the samples)  QUEUES="default:10 reports:2"  queues of the worker and their slots
 #   CONFIG=file.yml          servers that run already: only nginx, the FastCGI process and one worker are started
 RUN_DIR ?= .run
 HTTP_PORT ?= 6060
 LEDGER_ENTRIES ?= 1000000
-DEV = $(PYTHON) deploy/dev/dev.py --run-dir '$(RUN_DIR)' --http-port '$(HTTP_PORT)' --entries '$(LEDGER_ENTRIES)' --bin-dir '$(BIN)' \
+DB ?= postgres
+DEV = $(PYTHON) deploy/dev/dev.py --run-dir '$(RUN_DIR)' --http-port '$(HTTP_PORT)' --entries '$(LEDGER_ENTRIES)' --db '$(DB)' --bin-dir '$(BIN)' \
 	$(foreach dir,$(SQL_DIRECTORY),--sql-directory '$(dir)') $(if $(QUEUES),--queues '$(QUEUES)') $(if $(CONFIG),--config '$(CONFIG)')
 up demo: all
 	@$(DEV) $@
@@ -170,7 +172,7 @@ bench: all
 SHARE = $(DESTDIR)$(PREFIX)/share/dungbeetle
 install: programs
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/systemd/system' '$(DESTDIR)$(PREFIX)/lib/sysusers.d'
-	install -d '$(SHARE)/nginx' '$(SHARE)/cron' '$(SHARE)/queries'
+	install -d '$(SHARE)/nginx' '$(SHARE)/cron' '$(SHARE)/queries/mysql' '$(SHARE)/queries/clickhouse'
 	install -m 755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin'
 	for unit in deploy/systemd/dungbeetle-*; do \
 		sed 's|/usr/local/bin|$(PREFIX)/bin|g' $$unit > '$(DESTDIR)$(PREFIX)'/lib/systemd/system/$${unit##*/} || exit 1; done
@@ -178,7 +180,7 @@ install: programs
 	install -m 644 config.sample.yml '$(SHARE)'
 	install -m 644 deploy/nginx/*.conf '$(SHARE)/nginx'
 	sed 's|/usr/local/bin|$(PREFIX)/bin|g' deploy/cron/dungbeetle-expire > '$(SHARE)/cron/dungbeetle-expire'
-	install -m 644 queries/*.sql '$(SHARE)/queries'
+	for dir in . mysql clickhouse; do install -m 644 queries/$$dir/*.sql '$(SHARE)/queries/'$$dir || exit 1; done
 
 clean:
 	rm -rf build bin

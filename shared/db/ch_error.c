@@ -23,28 +23,27 @@ static const struct {
         {195, REFUSED}, /* IP_ADDRESS_NOT_ALLOWED */
         {516, REFUSED}, /* AUTHENTICATION_FAILED */
 
-        {CH_TIMEOUT_EXCEEDED, PASSING},
-        {160, PASSING}, /* TOO_SLOW */
-        {201, PASSING}, /* QUOTA_EXCEEDED */
-        {202, PASSING}, /* TOO_MANY_SIMULTANEOUS_QUERIES */
-        {203, PASSING}, /* NO_FREE_CONNECTION */
-        {209, PASSING}, /* SOCKET_TIMEOUT */
-        {210, PASSING}, /* NETWORK_ERROR */
-        {216, PASSING}, /* QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING */
-        {236, PASSING}, /* ABORTED */
-        {241, PASSING}, /* MEMORY_LIMIT_EXCEEDED */
-        {243, PASSING}, /* NOT_ENOUGH_SPACE */
-        {279, PASSING}, /* ALL_CONNECTION_TRIES_FAILED */
-        {285, PASSING}, /* TOO_FEW_LIVE_REPLICAS */
-        {297, PASSING}, /* ALL_REPLICAS_ARE_STALE, in old versions */
-        {369, PASSING}, /* ALL_REPLICAS_ARE_STALE */
-        {373, PASSING}, /* SESSION_IS_LOCKED */
-        {394, PASSING}, /* QUERY_WAS_CANCELLED */
-        {425, PASSING}, /* SYSTEM_ERROR */
-        {439, PASSING}, /* CANNOT_SCHEDULE_TASK */
-        {473, PASSING}, /* DEADLOCK_AVOIDED */
-        {745, PASSING}, /* SERVER_OVERLOADED */
-        {999, PASSING}, /* KEEPER_EXCEPTION */
+        {CH_TIMEOUT_EXCEEDED, PASSING}, {160, PASSING}, /* TOO_SLOW */
+        {201, PASSING},                                 /* QUOTA_EXCEEDED */
+        {202, PASSING},                                 /* TOO_MANY_SIMULTANEOUS_QUERIES */
+        {203, PASSING},                                 /* NO_FREE_CONNECTION */
+        {209, PASSING},                                 /* SOCKET_TIMEOUT */
+        {210, PASSING},                                 /* NETWORK_ERROR */
+        {216, PASSING},                                 /* QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING */
+        {236, PASSING},                                 /* ABORTED */
+        {241, PASSING},                                 /* MEMORY_LIMIT_EXCEEDED */
+        {243, PASSING},                                 /* NOT_ENOUGH_SPACE */
+        {279, PASSING},                                 /* ALL_CONNECTION_TRIES_FAILED */
+        {285, PASSING},                                 /* TOO_FEW_LIVE_REPLICAS */
+        {297, PASSING},                                 /* ALL_REPLICAS_ARE_STALE, in old versions */
+        {369, PASSING},                                 /* ALL_REPLICAS_ARE_STALE */
+        {373, PASSING},                                 /* SESSION_IS_LOCKED */
+        {394, PASSING},                                 /* QUERY_WAS_CANCELLED */
+        {425, PASSING},                                 /* SYSTEM_ERROR */
+        {439, PASSING},                                 /* CANNOT_SCHEDULE_TASK */
+        {473, PASSING},                                 /* DEADLOCK_AVOIDED */
+        {745, PASSING},                                 /* SERVER_OVERLOADED */
+        {999, PASSING},                                 /* KEEPER_EXCEPTION */
 
         {6, OF_VALUE},   /* CANNOT_PARSE_TEXT */
         {25, OF_VALUE},  /* CANNOT_PARSE_ESCAPE_SEQUENCE */
@@ -142,13 +141,15 @@ bool ch_error_begins(const char *line, size_t len)
 	if (!skip(&s, "Code: ") || (digits = count_digits(s)) == 0)
 		return false;
 	s = (struct span){s.at + digits, s.len - digits};
-	return skip(&s, ", e.displayText() = ") || skip(&s, ", e.code() = ") || skip(&s, ". DB::") || skip(&s, ". Coordination::");
+	return skip(&s, ", e.displayText() = ") || skip(&s, ", e.code() = ") || skip(&s, ". DB::") ||
+	        skip(&s, ". Coordination::");
 }
 
 bool ch_error_may_be_value(const char *line, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
-		if (line[i] == '\'' || line[i] == '\0' || (line[i] != '\t' && line[i] >= '\b' && line[i] <= '\r' && line[i] != '\v'))
+		if (line[i] == '\'' || line[i] == '\0' ||
+		        (line[i] != '\t' && line[i] >= '\b' && line[i] <= '\r' && line[i] != '\v'))
 			return false;
 		i += line[i] == '\\';
 	}
@@ -158,8 +159,10 @@ bool ch_error_may_be_value(const char *line, size_t len)
 /* What a person wants to read of it. What newer servers say behind "In scope" is the query, with its arguments. */
 static struct span core(struct span s)
 {
-	static const char *const begins[] = {"e.displayText() = ", "DB::Exception: ", "DB::NetException: ", "Coordination::Exception: "};
-	static const char *const ends[] = {", e.what() = ", ", Stack trace", "\nStack trace", " (version ", " In scope "};
+	static const char *const begins[] = {
+	        "e.displayText() = ", "DB::Exception: ", "DB::NetException: ", "Coordination::Exception: "};
+	static const char *const ends[] = {
+	        ", e.what() = ", ", Stack trace", "\nStack trace", " (version ", " In scope "};
 	for (size_t i = 0; i < sizeof begins / sizeof *begins; i++) {
 		const char *at = find(s, begins[i]);
 		/* The classes are named before the text only; in it they stay. */

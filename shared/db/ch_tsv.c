@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define FIRST (64 << 10) /* bytes of the first allocation */
-#define LOW (1 << 20) /* bytes that are kept between two results; a longer line's memory is given back */
+#define LOW (1 << 20)    /* bytes that are kept between two results; a longer line's memory is given back */
 
 void ch_tsv_init(struct ch_tsv *t, size_t max)
 {

@@ -38,7 +38,11 @@ static const struct type types[] = {
         {.name = "UInt128", .kind = KIND_DECIMAL, .precision = 39},
         {.name = "Int256", .kind = KIND_DECIMAL, .precision = 78},
         {.name = "UInt256", .kind = KIND_DECIMAL, .precision = 78},
-        {.name = "Decimal", .kind = KIND_DECIMAL, .form = PRECISION_SCALE, .precision = 10, .samples = {"Decimal(18, 4)", "Decimal(76, 38)"}},
+        {.name = "Decimal",
+                .kind = KIND_DECIMAL,
+                .form = PRECISION_SCALE,
+                .precision = 10,
+                .samples = {"Decimal(18, 4)", "Decimal(76, 38)"}},
         {.name = "Decimal32", .kind = KIND_DECIMAL, .form = SCALE, .precision = 9, .samples = {"Decimal32(4)"}},
         {.name = "Decimal64", .kind = KIND_DECIMAL, .form = SCALE, .precision = 18, .samples = {"Decimal64(4)"}},
         {.name = "Decimal128", .kind = KIND_DECIMAL, .form = SCALE, .precision = 38, .samples = {"Decimal128(4)"}},
@@ -49,8 +53,15 @@ static const struct type types[] = {
         {.name = "Bool", .kind = KIND_BOOL, .fix = CH_BOOL},
         {.name = "Date", .kind = KIND_DATE},
         {.name = "Date32", .kind = KIND_DATE},
-        {.name = "DateTime", .kind = KIND_TIMESTAMP, .form = ANYTHING, .samples = {"DateTime", "DateTime('Asia/Kolkata')"}},
-        {.name = "DateTime64", .kind = KIND_TIMESTAMP, .form = FRACTION, .precision = 3, .samples = {"DateTime64(3)", "DateTime64(9)"}},
+        {.name = "DateTime",
+                .kind = KIND_TIMESTAMP,
+                .form = ANYTHING,
+                .samples = {"DateTime", "DateTime('Asia/Kolkata')"}},
+        {.name = "DateTime64",
+                .kind = KIND_TIMESTAMP,
+                .form = FRACTION,
+                .precision = 3,
+                .samples = {"DateTime64(3)", "DateTime64(9)"}},
         {.name = "UUID", .kind = KIND_UUID},
         {.name = "IPv4", .kind = KIND_INET},
         {.name = "IPv6", .kind = KIND_INET},
@@ -223,15 +234,15 @@ static const struct type *find(struct span name)
 	return NULL;
 }
 
-enum err_code ch_type_read(
-        const char *text, size_t len, struct column *c, enum ch_fix *fix, bool *known, struct err *e)
+enum err_code ch_type_read(const char *text, size_t len, struct column *c, enum ch_fix *fix, bool *known, struct err *e)
 {
 	struct span whole = {text, len}, name, inside;
 	struct column as = {.kind = KIND_TEXT};
 	open(unwrap(whole), &name, &inside);
 	if (is_aggregate(whole))
 		return err_set(e, ERR_PERMANENT,
-		        "type %.*s has no text form: finish the aggregation in the query (sumMerge, finalizeAggregation)",
+		        "type %.*s has no text form: finish the aggregation in the query (sumMerge, "
+		        "finalizeAggregation)",
 		        len < 100 ? (int)len : 100, text);
 	const struct type *t = find(name);
 	*fix = CH_AS_IS;
@@ -257,7 +268,8 @@ static void put(struct cell *cell, const char *text)
 
 static void fix_float(struct cell *cell)
 {
-	static const char *const forms[][2] = {{"nan", "NaN"}, {"-nan", "NaN"}, {"inf", "Infinity"}, {"-inf", "-Infinity"}};
+	static const char *const forms[][2] = {
+	        {"nan", "NaN"}, {"-nan", "NaN"}, {"inf", "Infinity"}, {"-inf", "-Infinity"}};
 	char last = cell->data[cell->len - 1];
 	if (last != 'n' && last != 'f')
 		return;

@@ -62,7 +62,8 @@ static void test_ch_bind_numbers_behind_limit_are_bare(void **state)
 	assert_string_equal(bound1("SELECT a LIMIT ?", "-3"), "SELECT a LIMIT '-3'");
 	assert_string_equal(bound1("SELECT a LIMIT ?", "3 UNION"), "SELECT a LIMIT '3 UNION'");
 	assert_string_equal(bound1("SELECT a LIMIT ?", ""), "SELECT a LIMIT ''");
-	assert_string_equal(bound1("SELECT a LIMIT ?", "123456789012345678901"), "SELECT a LIMIT '123456789012345678901'");
+	assert_string_equal(
+	        bound1("SELECT a LIMIT ?", "123456789012345678901"), "SELECT a LIMIT '123456789012345678901'");
 	assert_string_equal(bound1("SELECT limit, ?", "3"), "SELECT limit, '3'");
 	assert_string_equal(bound1("WHERE limit = ?", "3"), "WHERE limit = '3'");
 	assert_string_equal(bound1("(SELECT 1 LIMIT 5), ?", "3"), "(SELECT 1 LIMIT 5), '3'");
@@ -142,7 +143,8 @@ static void test_ch_bind_tells_what_kind_of_statement_it_is(void **state)
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		bound(cases[i].sql, NULL, 0);
-		if (seen.verb != cases[i].is.verb || seen.totals != cases[i].is.totals || seen.format != cases[i].is.format)
+		if (seen.verb != cases[i].is.verb || seen.totals != cases[i].is.totals ||
+		        seen.format != cases[i].is.format)
 			fail_msg("%s: %d %d %d", cases[i].sql, (int)seen.verb, seen.totals, seen.format);
 	}
 }

@@ -23,7 +23,8 @@ static void check(const struct want *w)
 	bool known;
 	if (ch_type_read(w->type, strlen(w->type), &c, &fix, &known, &e) != ERR_OK)
 		fail_msg("%s: %s", w->type, e.text);
-	if (c.kind != w->kind || c.precision != w->precision || c.scale != w->scale || c.length != 0 || fix != w->fix || !known)
+	if (c.kind != w->kind || c.precision != w->precision || c.scale != w->scale || c.length != 0 || fix != w->fix ||
+	        !known)
 		fail_msg("%s: kind %d (%d, %d) length %d fix %d known %d", w->type, (int)c.kind, c.precision, c.scale,
 		        (int)c.length, (int)fix, known);
 }

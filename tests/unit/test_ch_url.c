@@ -27,7 +27,8 @@ static void test_ch_url_reads_every_part(void **state)
 	        {"http://localhost/", false, "localhost", false, 8123, NULL, NULL, NULL},
 	        {"https://ch-1.example_x/ledger", true, "ch-1.example_x", false, 8443, NULL, NULL, "ledger"},
 	        {"http://10.0.0.1:1", false, "10.0.0.1", false, 1, NULL, NULL, NULL},
-	        {"http://app:se%40cr%3aet%2F%25@h/my%20db?max_threads=4", false, "h", false, 8123, "app", "se@cr:et/%", "my db"},
+	        {"http://app:se%40cr%3aet%2F%25@h/my%20db?max_threads=4", false, "h", false, 8123, "app", "se@cr:et/%",
+	                "my db"},
 	        {"http://app@h", false, "h", false, 8123, "app", NULL, NULL},
 	        {"http://app:@h", false, "h", false, 8123, "app", "", NULL},
 	        {"http://:p@h", false, "h", false, 8123, NULL, "p", NULL},
@@ -56,7 +57,9 @@ static void test_ch_url_parameters_are_settings_or_ours(void **state)
 {
 	(void)state;
 	struct ch_url url;
-	assert_int_equal(ch_url_parse("https://h?max_threads=4&a%3Db=c%26d&empty=&ca=%2Fetc%2Fca.pem&insecure=0", &url, NULL), ERR_OK);
+	assert_int_equal(
+	        ch_url_parse("https://h?max_threads=4&a%3Db=c%26d&empty=&ca=%2Fetc%2Fca.pem&insecure=0", &url, NULL),
+	        ERR_OK);
 	assert_int_equal(url.n_settings, 3);
 	assert_string_equal(url.settings[0].name, "max_threads");
 	assert_string_equal(url.settings[0].value, "4");
@@ -132,7 +135,8 @@ static void test_ch_url_native_addresses_are_answered_with_the_one_to_write(void
 {
 	(void)state;
 	static const char *const native[][2] = {
-	        {"tcp://ch:9000?username=u&password=hunter2&database=ledger", "write http://USER:PASSWORD@ch:8123/ledger"},
+	        {"tcp://ch:9000?username=u&password=hunter2&database=ledger",
+	                "write http://USER:PASSWORD@ch:8123/ledger"},
 	        {"tcp://ch:9000", "write http://USER:PASSWORD@ch:8123/"},
 	        {"clickhouse://u:hunter2@ch/ledger?secure=true", "write https://USER:PASSWORD@ch:8443/ledger"},
 	        {"clickhouse://ch1:9000,ch2:9000/d", "write http://USER:PASSWORD@ch1:8123/d"},
@@ -156,8 +160,9 @@ static void test_ch_url_native_addresses_are_answered_with_the_one_to_write(void
 static void test_ch_url_never_repeats_a_secret(void **state)
 {
 	(void)state;
-	static const char *const wrong[] = {"http://u:hunter2@h:port", "hunter2://h", "http://u:hunter2%@h", "http://u:hunter2/@h",
-	        "http://u:hunter2?@h", "http://u:hunter2#@ h", "http://h?password=hunter2", "http://h:hunter2"};
+	static const char *const wrong[] = {"http://u:hunter2@h:port", "hunter2://h", "http://u:hunter2%@h",
+	        "http://u:hunter2/@h", "http://u:hunter2?@h", "http://u:hunter2#@ h", "http://h?password=hunter2",
+	        "http://h:hunter2"};
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
 		struct ch_url url;
 		struct err e = ERR_INIT;

@@ -10,6 +10,8 @@ const struct source_ops *driver_source(enum db_engine engine)
 
 const struct sink_ops *driver_sink(enum db_engine engine)
 {
+	if (engine == DB_MYSQL)
+		return &mysql_sink_ops;
 	return engine == DB_POSTGRES ? &pg_sink_ops : NULL;
 }
 

@@ -47,7 +47,7 @@ BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 PROGRAMS := $(BIN)/dungbeetle-fcgi $(BIN)/dungbeetle-worker $(BIN)/dungbeetle-expire
 
-.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy format up down demo bench install clean
+.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy format config-table type-matrix up down demo bench install clean
 all: deps
 	$(MAKE) -j2 programs
 programs: $(PROGRAMS)
@@ -123,6 +123,10 @@ format:
 
 # The table of the README, between its markers <!-- config -->.
 config-table: $(BUILD)/tests/test_config_sample
+	@$< --print
+
+# The README's table of types, between its markers <!-- types -->.
+type-matrix: $(BUILD)/tests/test_types_matrix
 	@$< --print
 
 # The virtual environments of the integration tests, each made again when its list changes. The second one has a current

@@ -56,9 +56,8 @@ size_t mysql_text_i64(int64_t v, char *out)
 
 static size_t copy(const char *text, char *out)
 {
-	size_t n = strlen(text);
-	memcpy(out, text, n);
-	return n;
+	char *end = stpcpy(out, text);
+	return (size_t)(end - out);
 }
 
 /* n / 10^scale, with its sign. */

@@ -126,7 +126,7 @@ class Source:
         if self.server.ENGINE == "postgres":
             return self.server.psql_text(DATABASE, sql)
         if self.server.ENGINE == "mysql":
-            return self.server.sql("SET sql_mode = 'NO_ENGINE_SUBSTITUTION', time_zone = '+00:00';" + sql, DATABASE)
+            return self.server.sql("SET sql_mode = 'STRICT_ALL_TABLES', time_zone = '+00:00';" + sql, DATABASE)
         return self.server.query(sql, DATABASE, data=data)
 
     def kill(self) -> None:
@@ -146,7 +146,9 @@ class Source:
             return "'" + value.replace("'", "''") + "'"
         if kind.startswith("BIT"):
             return f"b'{value}'"
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        for raw, escaped in (("\\", "\\\\"), ("'", "\\'"), ("\r", "\\r"), ("\n", "\\n"), ("\0", "\\0")):
+            value = value.replace(raw, escaped)
+        return f"'{value}'"
 
     def make_table(self, name: str, columns: Sequence[tuple[str, Type]], rows: Sequence[Sequence[Value]]) -> None:
         """(Re)makes a table with a column `id` from 1 on and these."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -97,7 +98,7 @@ def place():
 @pytest.fixture(scope="module")
 def maria(place):
     certificates(place)
-    made = MariaDB(place / "maria", performance_schema=1, ssl_ca=place / "ca.pem", ssl_cert=place / "server.pem",
+    made = MariaDB(place / "maria", performance_schema=1, bind_address="*", ssl_ca=place / "ca.pem", ssl_cert=place / "server.pem",
                    ssl_key=place / "server.key", innodb_flush_log_at_trx_commit=0)
     made.start()
     try:
@@ -109,15 +110,49 @@ def maria(place):
 
 
 @pytest.fixture(scope="module")
-def own(make_module_stack, stack, maria, place):
-    """A stack with the sources maria, secured (TLS, verified) and distrusted (TLS, but signed by somebody else)."""
-    dsn = maria.dsn("shop")
+def plain(place):
+    """A server without TLS."""
+    made = MariaDB(place / "plain", skip_ssl=1, innodb_buffer_pool_size="16M")
+    made.start()
+    try:
+        made.createdb("shop")
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def silent():
+    """A port that accepts and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def own(make_module_stack, stack, maria, plain, silent, place):
+    dsn, plain_dsn = maria.dsn("shop"), plain.dsn("shop")
+    verified = f"tls=true&ssl_ca={place}/ca.pem"
+    dsns = {
+        "maria": dsn + "?parseTime=true&charset=utf8mb4",
+        "secured": f"{dsn}?{verified}",
+        "by_ca": f"{dsn}?ssl_ca={place}/ca.pem",
+        "unverified": f"{dsn}?tls=skip-verify",
+        "preferring": f"{dsn}?tls=preferred",
+        "by_url": f"mysql://dungbeetle:s3cret@localhost:{maria.port}/shop?{verified}",
+        "by_socket": maria.socket_dsn("shop"),
+        "plain_preferring": f"{plain_dsn}?tls=preferred",
+        "distrusted": f"{dsn}?tls=true&ssl_ca={place}/other.pem",
+        "misnamed": dsn.replace("127.0.0.1", "127.0.0.2") + f"?{verified}",
+        "plain_unverified": f"{plain_dsn}?tls=skip-verify",
+        "plain_verified": f"{plain_dsn}?{verified}",
+        "unknown_user": maria.dsn("shop", "nobody"),
+        "unknown_db": maria.dsn("nothing"),
+        "silent": f"dungbeetle:s3cret@tcp(127.0.0.1:{silent})/shop",
+        "malformed": "dungbeetle:s3cret@tcp(127.0.0.1)",
+    }
     return make_module_stack(
         pg=stack.pg_source, queues={"default": 4, "one": 1}, sql_directories=[QUERIES, QUERIES_MYSQL],
-        config={"sources": {
-            "maria": {"type": "mysql", "dsn": dsn + "?parseTime=true&charset=utf8mb4"},
-            "secured": {"type": "mysql", "dsn": f"{dsn}?tls=true&ssl_ca={place}/ca.pem"},
-            "distrusted": {"type": "mysql", "dsn": f"{dsn}?tls=true&ssl_ca={place}/other.pem", "connect_timeout": "2s"}}})
+        config={"sources": {name: {"type": "mysql", "dsn": text, "connect_timeout": "1s"} for name, text in dsns.items()}})
 
 
 def processes(maria, like="%"):
@@ -250,8 +285,7 @@ def test_arguments_find_numbers_texts_and_dates(own):
 
 
 def test_wrong_number_of_arguments_is_refused(own):
-    answer = own.post("/tasks/my_echo/jobs", {"args": ["1"]})
-    assert answer.status == 400, answer
+    assert "takes 3 arguments, got 1" in own.fail("my_echo", "1")["error"]
 
 
 # --- sessions and statements
@@ -350,11 +384,11 @@ def test_time_limit_ends_the_query(own, maria):
     assert not processes(maria, "%SLEEP%")
 
 
-def test_cap_of_rows_ends_the_query(make_stack, stack, maria):
+def test_cap_of_rows_ends_the_query(make_stack, stack, own, maria):
     """What the worker itself gives up on stops on the server, too."""
     capped = make_stack(pg=stack.pg_source, queues={"default": 1}, sql_directories=[QUERIES, QUERIES_MYSQL], config={
         "jobs": {"max_rows": 10},
-        "sources": {name: {"type": "mysql", "dsn": maria.dsn("shop")} for name in ("maria", "secured", "distrusted")}})
+        "sources": {name: {"type": "mysql", "dsn": maria.dsn("shop")} for name in own.config["sources"] if name not in stack.config["sources"]}})
     assert "max_rows" in capped.fail("my_drip")["error"]
     assert_gone(maria, "%SLEEP(0.002)%")
     assert len(capped.rows(capped.succeed("my_sleep", 0))) == 2
@@ -362,15 +396,24 @@ def test_cap_of_rows_ends_the_query(make_stack, stack, maria):
 
 # --- TLS
 
-def test_tls_is_verified(own, maria):
-    """With the right authority the session is encrypted; with another one there is none."""
-    ((cipher,),) = own.rows(own.succeed("my_tls"))
-    assert cipher.startswith("TLS_")
-    job_id = own.submit("my_distrust")
+@pytest.mark.parametrize("source", ["secured", "by_ca", "unverified", "preferring", "by_url", "by_socket", "plain_preferring"])
+def test_tls_is_as_the_dsn_says(own, source):
+    ((cipher,),) = own.rows(own.succeed("my_cipher", db=source))
+    assert cipher.startswith("TLS_") if source not in ("by_socket", "plain_preferring") else cipher == "", cipher
+
+
+REFUSALS = {"distrusted": "certificate", "misnamed": "certificate", "plain_unverified": "TLS", "plain_verified": "TLS",
+            "unknown_user": "(error 1045)", "unknown_db": "(error 1049)", "silent": "(error 2013)", "malformed": "expected user:password@tcp"}
+
+
+@pytest.mark.parametrize("source", REFUSALS)
+def test_refused_connections_say_why(own, source):
+    """A certificate of another authority or for another host, no TLS where it is asked for, and so on; never the password."""
+    job_id = own.submit("my_refused", db=source)
     error = wait_until(lambda: own.job(job_id)["error"], 15 * SLOW, "an error of the connection")
-    assert "certificate" in error.lower(), error
-    assert "s3cret" not in error
     own.delete(f"/jobs/{job_id}?purge=true")
+    assert REFUSALS[source] in error.replace("SSL", "TLS"), error
+    assert "s3cret" not in error
 
 
 # --- the server dies

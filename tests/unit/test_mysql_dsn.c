@@ -9,8 +9,8 @@
 #include <cmocka.h>
 
 /* Their parts, without those that are NULL or 0. */
-#define TCP(u, p, h, n, d) .user = u, .password = p, .host = h, .port = n, .database = d
-#define UNIX(u, p, s, d) .user = u, .password = p, .socket = s, .database = d
+#define TCP(u, p, h, n, d) .user = (u), .password = (p), .host = (h), .port = (n), .database = (d)
+#define UNIX(u, p, s, d) .user = (u), .password = (p), .socket = (s), .database = (d)
 
 struct want {
 	const char *text;

@@ -106,12 +106,12 @@ DO 1;
 -- results: reports
 SELECT nothing_of_the_kind FROM kinds;
 
--- name: my_tls
--- db: secured
+-- name: my_cipher
+-- db: secured, by_ca, unverified, preferring, by_url, by_socket, plain_preferring
 -- results: reports
 SELECT VARIABLE_VALUE AS cipher FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'SSL_CIPHER';
 
--- name: my_distrust
--- db: distrusted
+-- name: my_refused
+-- db: distrusted, misnamed, plain_unverified, plain_verified, unknown_user, unknown_db, silent, malformed
 -- results: reports
 SELECT 1 AS one;

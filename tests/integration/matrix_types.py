@@ -39,6 +39,8 @@ def _same(name: str, mysql: str, *values: Value, **changes: Mapping[Value, Value
     return Type(name, name, mysql, values, **changes)
 
 
+# MariaDB has neither, and no negative zero.
+FLOATS_IN_MYSQL = {"-0": "0", "NaN": None, "Infinity": None, "-Infinity": None}
 NONE_IN_MYSQL = {value: None for value in ("NaN", "Infinity", "-Infinity", "infinity", "-infinity")}
 
 POSTGRES = (
@@ -47,10 +49,10 @@ POSTGRES = (
     _same("integer", "int(11)", "-2147483648", "2147483647", "0"),
     _same("bigint", "bigint(20)", "-9223372036854775808", "9223372036854775807", "0"),
     _same("oid", "int(10) unsigned", "0", "4294967295"),
-    _same("real", "float", "-3.4028235e+38", "3.4028235e+38", "1.1754944e-38", "0.1", "-0", "16777217", "NaN", "Infinity", "-Infinity",
-          in_mysql=NONE_IN_MYSQL),
+    _same("real", "float", "-3.4028235e+38", "3.4028235e+38", "1.1754944e-38", "0.1", "-0", "16777216", "NaN", "Infinity", "-Infinity",
+          in_mysql=FLOATS_IN_MYSQL),
     _same("double precision", "double", "-1.7976931348623157e+308", "1.7976931348623157e+308", "2.2250738585072014e-308", "5e-324",
-          "0.1", "0.30000000000000004", "-0", "NaN", "Infinity", "-Infinity", in_mysql=NONE_IN_MYSQL),
+          "0.1", "0.30000000000000004", "-0", "NaN", "Infinity", "-Infinity", in_mysql=FLOATS_IN_MYSQL),
     _same("numeric", "longtext", "9" * 100 + "." + "7" * 100, "-0.00000000000000000000000000000000000001", "0", "NaN", "Infinity"),
     _same("numeric(10,0)", "decimal(10,0)", "-9999999999", "9999999999", "0"),
     _same("numeric(18,4)", "decimal(18,4)", "-99999999999999.9999", "99999999999999.9999", "0.0001", "0.0000", "NaN", in_mysql=NONE_IN_MYSQL),
@@ -147,9 +149,10 @@ MYSQL = (
     Type("CHAR(10)", "character varying(10)", "char(10)", ("", "ab", "😀" * 10, "\\\t\n\r'\"`")),
     Type("VARCHAR(40)", "character varying(40)", "varchar(40)", ("", "ab  ", "😀" * 40, "\\\t\n\r'\"`", "NULL", "\\N")),
     Type("VARCHAR(40) CHARACTER SET latin1", "character varying(40)", "varchar(40)", ("", "ÄÖÜ€ý")),
-    Type("TINYTEXT", "text", "tinytext", ("", "x" * 255)),
-    Type("TEXT", "text", "text", ("", ODD_TEXT, WORLD_TEXT, "x" * 65535)),
-    Type("MEDIUMTEXT", "text", "mediumtext", ("", "€" * 30000)),
+    # The server tells the length as characters of four bytes: a size more is needed to be sure.
+    Type("TINYTEXT", "text", "text", ("", "x" * 255)),
+    Type("TEXT", "text", "mediumtext", ("", ODD_TEXT, WORLD_TEXT, "x" * 65535)),
+    Type("MEDIUMTEXT", "text", "longtext", ("", "€" * 30000)),
     Type("LONGTEXT", "text", "longtext", ("", ODD_TEXT)),
     Type("TEXT CHARACTER SET latin1", "text", "mediumtext", ("", "ÄÖÜ€ý" * 13107)),
     Type("BINARY(8)", "bytea", "binary(8)", (b"\x00" * 8, b"\xff\x00\\x4\r\n'")),
@@ -158,8 +161,8 @@ MYSQL = (
     Type("BLOB", "bytea", "blob", (b"", ALL_BYTES)),
     Type("MEDIUMBLOB", "bytea", "mediumblob", (b"", ALL_BYTES)),
     Type("LONGBLOB", "bytea", "longblob", (b"", ALL_BYTES * 400)),
-    Type("ENUM('a','it''s','é')", "text", "longtext", ("a", "it's", "é")),
-    Type("SET('x','y','z')", "text", "longtext", ("", "x,z", "x,y,z")),
+    Type("ENUM('a','it''s','é')", "text", "tinytext", ("a", "it's", "é")),
+    Type("SET('x','y','z')", "text", "tinytext", ("", "x,z", "x,y,z")),
     Type("JSON", "json", "longtext", ("{}", '{"a" : [1,  2.50, "\\u00e9", null], "a": 1e400}', "null")),
     Type("UUID", "uuid", "char(36)", ("123e4567-e89b-12d3-a456-426614174000", "00000000-0000-0000-0000-000000000000")),
     Type("INET6", "inet", "varchar(49)", ("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "::ffff:192.0.2.1")),

@@ -118,8 +118,10 @@ static void test_mysql_text_brings_the_same_bits_back(void **state)
 		check_float((float)(bits % 100000) / 1e7f);
 	}
 	double power = 1e-320;
-	for (int i = 0; i < 628; i++, power = power * 10)
+	for (int i = 0; i < 628; i++) {
 		check_double(power);
+		power *= 10;
+	}
 	check_double(DBL_MIN);
 	check_double(0.1 + DBL_EPSILON / 16);
 	check_float(FLT_MIN);

@@ -102,12 +102,23 @@ static char *key_of(const char *name, bool fold, locale_t locale)
 	return key;
 }
 
-static void cut_name(char *name, size_t max, bool fold)
+/* Of a name that is to fold: a character of four bytes becomes a _, and spaces at its end go. */
+static void narrow(char *name)
 {
-	size_t len = cut(name, max);
-	while (fold && len > 0 && name[len - 1] == ' ')
-		len--;
-	name[len] = '\0';
+	char *to = name;
+	for (const char *at = name; *at;) {
+		wint_t c;
+		const char *next = decode(at, &c);
+		if (next - at == 4)
+			*to++ = '_';
+		else
+			for (; at < next; at++)
+				*to++ = *at;
+		at = next;
+	}
+	while (to > name && strchr(" \t\n\v\f\r", to[-1]))
+		to--;
+	*to = '\0';
 }
 
 struct naming {
@@ -137,7 +148,9 @@ static enum err_code take(struct naming *n, struct name *entry, const char *name
 static enum err_code make_unique(struct naming *n, struct name *entry, char *name, size_t number, struct err *e)
 {
 	const size_t max = n->rules.max < COLUMN_NAME_MAX ? n->rules.max : COLUMN_NAME_MAX;
-	cut_name(name, max, n->rules.fold);
+	name[cut(name, max)] = '\0';
+	if (n->rules.fold)
+		narrow(name);
 	if (!name[0])
 		snprintf(name, COLUMN_NAME_MAX + 1, "column_%zu", number);
 	name[cut(name, max)] = '\0';

@@ -76,7 +76,7 @@ void column_set_name(struct column *c, const char *name);
 struct name_rules {
 	size_t max;                  /* bytes */
 	const char *const *reserved; /* that none can have; ended by NULL; NULL: there are none */
-	bool fold;                   /* "x" and "X" are the same name, and no name ends in a space */
+	bool fold;                   /* "x" and "X" are the same; no space at the end, no character beyond U+FFFF */
 };
 
 /* Makes every name non-empty, at most max bytes and unique: an empty one becomes column_<number>, the second "x" becomes

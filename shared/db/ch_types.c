@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "shared/base/parse.h"
+#include "shared/db/types.h"
 
 #define FRACTION_MAX 6 /* digits that every results database holds; more would be rounded there */
 #define DECIMAL_MAX 76
@@ -48,7 +49,7 @@ static const struct type types[] = {
         {.name = "Decimal128", .kind = KIND_DECIMAL, .form = SCALE, .precision = 38, .samples = {"Decimal128(4)"}},
         {.name = "Decimal256", .kind = KIND_DECIMAL, .form = SCALE, .precision = 76, .samples = {"Decimal256(4)"}},
         {.name = "Float32", .kind = KIND_FLOAT, .fix = CH_FLOAT},
-        {.name = "Float64", .kind = KIND_DOUBLE, .fix = CH_FLOAT},
+        {.name = "Float64", .kind = KIND_DOUBLE, .fix = CH_DOUBLE},
         {.name = "BFloat16", .kind = KIND_FLOAT, .fix = CH_FLOAT},
         {.name = "Bool", .kind = KIND_BOOL, .fix = CH_BOOL},
         {.name = "Date", .kind = KIND_DATE},
@@ -266,12 +267,12 @@ static void put(struct cell *cell, const char *text)
 	*cell = (struct cell){text, (int)strlen(text)};
 }
 
-static void fix_float(struct cell *cell)
+static void fix_float(struct cell *cell, bool single)
 {
-	static const char *const forms[][2] = {
-	        {"nan", "NaN"}, {"-nan", "NaN"}, {"inf", "Infinity"}, {"-inf", "-Infinity"}};
+	static const char *const forms[][2] = {{"nan", "NaN"}, {"-nan", "NaN"}, {"inf", "Infinity"},
+	        {"-inf", "-Infinity"}, {"3.4028235e38", TYPES_FLOAT_MAX}, {"-3.4028235e38", "-" TYPES_FLOAT_MAX}};
 	char last = cell->data[cell->len - 1];
-	if (last != 'n' && last != 'f')
+	if (last != 'n' && last != 'f' && !(single && last == '8'))
 		return;
 	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
 		if (is((struct span){cell->data, (size_t)cell->len}, forms[i][0])) {
@@ -284,8 +285,8 @@ void ch_type_fix(enum ch_fix fix, struct cell *cell)
 {
 	if (cell->len <= 0)
 		return;
-	if (fix == CH_FLOAT)
-		fix_float(cell);
+	if (fix == CH_FLOAT || fix == CH_DOUBLE)
+		fix_float(cell, fix == CH_FLOAT);
 	else if (fix == CH_BOOL)
 		put(cell, cell->data[0] == 't' || cell->data[0] == '1' ? "1" : "0");
 	else if (fix == CH_FIXED)

@@ -14,9 +14,10 @@
 /* What is done with each cell of a column. */
 enum ch_fix {
 	CH_AS_IS,
-	CH_BOOL,  /* true and false become 1 and 0 */
-	CH_FLOAT, /* nan, inf and -inf become NaN, Infinity and -Infinity */
-	CH_FIXED, /* FixedString: the NUL bytes that fill it up are cut */
+	CH_BOOL,   /* true and false become 1 and 0 */
+	CH_FLOAT,  /* nan, inf and -inf become NaN, Infinity and -Infinity; the largest Float32 TYPES_FLOAT_MAX */
+	CH_DOUBLE, /* nan, inf and -inf */
+	CH_FIXED,  /* FixedString: the NUL bytes that fill it up are cut */
 };
 
 /* Reads a type as the server names it, "Nullable(Decimal(9, 2))", and sets c's kind and its sizes. *known: it is a type

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include "shared/db/types.h"
+
 #include "shared/db/ch_types.h"
 
 struct want {
@@ -136,6 +138,11 @@ static void test_ch_types_cells_get_the_form_of_their_kind(void **state)
 	assert_string_equal(fixed(CH_FLOAT, "-nan", 4), "NaN");
 	assert_string_equal(fixed(CH_FLOAT, "inf", 3), "Infinity");
 	assert_string_equal(fixed(CH_FLOAT, "-inf", 4), "-Infinity");
+	assert_string_equal(fixed(CH_FLOAT, "3.4028235e38", 12), TYPES_FLOAT_MAX);
+	assert_string_equal(fixed(CH_FLOAT, "-3.4028235e38", 13), "-" TYPES_FLOAT_MAX);
+	assert_string_equal(fixed(CH_FLOAT, "3.4028234e38", 12), "3.4028234e38");
+	assert_string_equal(fixed(CH_DOUBLE, "-inf", 4), "-Infinity");
+	assert_string_equal(fixed(CH_DOUBLE, "3.4028235e38", 12), "3.4028235e38");
 	assert_string_equal(fixed(CH_FLOAT, "-1.5e-7", 7), "-1.5e-7");
 	assert_string_equal(fixed(CH_FIXED, "ab\0\0", 4), "ab");
 	assert_int_equal(strlen(fixed(CH_FIXED, "\0\0\0", 3)), 0);

@@ -30,7 +30,7 @@ ALL_LDFLAGS = -pthread $(LDFLAGS_$(FLAVOUR)) $(LDFLAGS)
 LIBS_CORE = $(shell pkg-config --libs $(PKGS_CORE))
 LIBS_DB = $(shell pkg-config --libs $(PKGS_DB))
 
-CORE_SRC := $(wildcard shared/base/*.c shared/config/*.c shared/tasks/*.c shared/queue/*.c)
+CORE_SRC := $(wildcard shared/base/*.c shared/config/*.c shared/sql/*.c shared/tasks/*.c shared/queue/*.c)
 DB_SRC := $(wildcard shared/db/*.c)
 FCGI_SRC := $(wildcard fcgi/*.c)
 EXPIRE_SRC := $(wildcard worker/expire*.c)
@@ -47,7 +47,7 @@ BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 PROGRAMS := $(BIN)/dungbeetle-fcgi $(BIN)/dungbeetle-worker $(BIN)/dungbeetle-expire
 
-.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy format up down demo bench install clean
+.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy format config-table type-matrix up down demo bench install clean
 all: deps
 	$(MAKE) -j2 programs
 programs: $(PROGRAMS)
@@ -125,6 +125,10 @@ format:
 config-table: $(BUILD)/tests/test_config_sample
 	@$< --print
 
+# The README's table of types, between its markers <!-- types -->.
+type-matrix: $(BUILD)/tests/test_types_matrix
+	@$< --print
+
 # The virtual environments of the integration tests, each made again when its list changes. The second one has a current
 # ClickHouse server; where that cannot be had, the tests that need it fail and say so.
 venv: .venv/stamp venv-clickhouse
@@ -142,12 +146,14 @@ venv-clickhouse:
 	@touch $@
 
 # A private stack (deploy/dev). It keeps its data in RUN_DIR from one `up` to the next: rm -r RUN_DIR to begin anew.
-#   SQL_DIRECTORY="dir ..."  tasks (default queries)       QUEUES="default:10 reports:2"  queues of the worker and their slots
+#   DB=mysql | clickhouse    other databases than PostgreSQL: MariaDB for source and results; ClickHouse with results in PostgreSQL
+#   SQL_DIRECTORY="dir ..."  tasks (default: the samples)  QUEUES="default:10 reports:2"  queues of the worker and their slots
 #   CONFIG=file.yml          servers that run already: only nginx, the FastCGI process and one worker are started
 RUN_DIR ?= .run
 HTTP_PORT ?= 6060
 LEDGER_ENTRIES ?= 1000000
-DEV = $(PYTHON) deploy/dev/dev.py --run-dir '$(RUN_DIR)' --http-port '$(HTTP_PORT)' --entries '$(LEDGER_ENTRIES)' --bin-dir '$(BIN)' \
+DB ?= postgres
+DEV = $(PYTHON) deploy/dev/dev.py --run-dir '$(RUN_DIR)' --http-port '$(HTTP_PORT)' --entries '$(LEDGER_ENTRIES)' --db '$(DB)' --bin-dir '$(BIN)' \
 	$(foreach dir,$(SQL_DIRECTORY),--sql-directory '$(dir)') $(if $(QUEUES),--queues '$(QUEUES)') $(if $(CONFIG),--config '$(CONFIG)')
 up demo: all
 	@$(DEV) $@
@@ -166,7 +172,7 @@ bench: all
 SHARE = $(DESTDIR)$(PREFIX)/share/dungbeetle
 install: programs
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/systemd/system' '$(DESTDIR)$(PREFIX)/lib/sysusers.d'
-	install -d '$(SHARE)/nginx' '$(SHARE)/cron' '$(SHARE)/queries'
+	install -d '$(SHARE)/nginx' '$(SHARE)/cron' '$(SHARE)/queries/mysql' '$(SHARE)/queries/clickhouse'
 	install -m 755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin'
 	for unit in deploy/systemd/dungbeetle-*; do \
 		sed 's|/usr/local/bin|$(PREFIX)/bin|g' $$unit > '$(DESTDIR)$(PREFIX)'/lib/systemd/system/$${unit##*/} || exit 1; done
@@ -174,7 +180,7 @@ install: programs
 	install -m 644 config.sample.yml '$(SHARE)'
 	install -m 644 deploy/nginx/*.conf '$(SHARE)/nginx'
 	sed 's|/usr/local/bin|$(PREFIX)/bin|g' deploy/cron/dungbeetle-expire > '$(SHARE)/cron/dungbeetle-expire'
-	install -m 644 queries/*.sql '$(SHARE)/queries'
+	for dir in . mysql clickhouse; do install -m 644 queries/$$dir/*.sql '$(SHARE)/queries/'$$dir || exit 1; done
 
 clean:
 	rm -rf build bin

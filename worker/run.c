@@ -190,6 +190,13 @@ static enum err_code confirm_lease(struct run *r, struct err *e)
 	}
 }
 
+static enum err_code fix_names(struct run *r, struct err *e)
+{
+	const struct sink_ops *ops = r->sink->ops;
+	struct name_rules rules = {.max = ops->name_max, .reserved = ops->reserved_names, .fold = ops->names_fold};
+	return columns_fix_names(&r->columns, &rules, e);
+}
+
 /* The databases' part. What is broken off is aborted by the caller. */
 static enum err_code execute(struct run *r, const char *table, struct err *e)
 {
@@ -215,7 +222,7 @@ static enum err_code execute(struct run *r, const char *table, struct err *e)
 	if (rc == ERR_OK && r->columns.n == 0)
 		rc = err_set(e, ERR_PERMANENT, "the query returns no columns, so there is no result to keep");
 	if (rc == ERR_OK)
-		rc = columns_fix_names(&r->columns, r->sink->ops->name_max, r->sink->ops->reserved_names, e);
+		rc = fix_names(r, e);
 	if (rc == ERR_OK)
 		rc = r->sink->ops->begin(r->sink, &spec, &r->columns, wire, e);
 	if (rc == ERR_OK)

@@ -1,8 +1,8 @@
 """make up, make down, make demo: a private DungBeetle stack that stays up, and a report from POST to rows.
 
-    dev.py up   --run-dir .run --http-port 6060 [--sql-directory DIR]... [--queues "default:10 reports:2"] [--config FILE]
+    dev.py up   --run-dir .run --http-port 6060 [--db mysql] [--sql-directory DIR]... [--queues "default:10 reports:2"] [--config FILE]
     dev.py down --run-dir .run
-    dev.py demo --run-dir .run
+    dev.py demo --run-dir .run [--db mysql]
 
 What runs is known from the NAME.program files in the run directory (pid and start time), never by name. The run
 directory keeps its data from one `up` to the next; remove it to begin anew.
@@ -36,6 +36,9 @@ DEMO_QUERIES = (
 )
 
 
+SERVERS = {"postgres": "PostgreSQL", "mysql": "MariaDB", "clickhouse": "ClickHouse (results: PostgreSQL)"}  # by --db
+
+
 @dataclass
 class Running:
     """What `up` tells a later `demo`: how to reach the parts. Parts of servers that ran before are None."""
@@ -44,7 +47,8 @@ class Running:
     queues: list[str]
     redis_socket: str | None = None
     redis_prefix: str = "dungbeetle:"
-    results_url: str | None = None
+    results_client: list[str] | None = None  # the command that shows the rows of the statement behind it
+    quote: str = '"'  # around identifiers of the results database
 
     @property
     def url(self) -> str:
@@ -95,17 +99,17 @@ def up(args: argparse.Namespace) -> None:
 
 
 def _up_whole(args: argparse.Namespace) -> None:
-    print(f"starting Redis, PostgreSQL (with a ledger of {args.entries:,} entries), FastCGI, worker and nginx ...", flush=True)
+    print(f"starting Redis, {SERVERS[args.db]} (with a ledger of {args.entries:,} entries), FastCGI, worker and nginx ...", flush=True)
     began = time.monotonic()
-    stack = Stack(args.run_dir, bin_dir=args.bin_dir, http_port=args.http_port, queues=args.queues,
-                  sql_directories=args.sql_directory or ["queries"], load=args.entries, keep=True)
+    stack = Stack(args.run_dir, engine=args.db, bin_dir=args.bin_dir, http_port=args.http_port, queues=args.queues,
+                  sql_directories=args.sql_directory, load=args.entries, keep=True)
     stack.start()
     running_as(stack).save(args.run_dir)
     print(f"""DungBeetle answers at {stack.url} (after {time.monotonic() - began:.1f} s)
   its tasks       curl {stack.url}/tasks
   the queue       redis-cli -s {stack.redis.socket} XINFO STREAM {stack.redis_prefix}queue:{next(iter(args.queues))}
-  source          psql {shlex.quote(stack.pg_source.url('ledger'))}
-  results         psql {shlex.quote(stack.pg_results.url('reports'))}
+  source          {shlex.join(stack.source.client('ledger'))} 'SELECT count(*) FROM entries'
+  results         {shlex.join(stack.results.client('reports'))} 'SELECT * FROM dungbeetle_results'
   configuration   {stack.config_path}
   logs            {stack.dir}/*.log
 stop it: {_make('down', args)}""")
@@ -160,7 +164,8 @@ def _received(notifications: socket.socket) -> bytes:
 
 
 def running_as(stack: Stack) -> Running:
-    return Running(stack.nginx.port, list(stack.queues), str(stack.redis.socket), stack.redis_prefix, stack.pg_results.url("reports"))
+    return Running(stack.nginx.port, list(stack.queues), str(stack.redis.socket), stack.redis_prefix, stack.results.client("reports"),
+                   "`" if stack.results.ENGINE == "mysql" else '"')
 
 
 def _names(programs: list[Program]) -> str:
@@ -201,9 +206,9 @@ def demo(args: argparse.Namespace) -> None:
     own_dir = Path(tempfile.mkdtemp(prefix="dungbeetle-demo-", dir="/tmp"))
     own_dir.chmod(0o755)
     port = args.http_port if port_is_free(args.http_port) else free_port()
-    print(f"# starting a stack of its own, with a ledger of {args.entries:,} entries ...", flush=True)
+    print(f"# starting a stack of its own, with a ledger of {args.entries:,} entries in {SERVERS[args.db]} ...", flush=True)
     try:
-        with Stack(own_dir, bin_dir=args.bin_dir, http_port=port, load=args.entries) as stack:
+        with Stack(own_dir, engine=args.db, bin_dir=args.bin_dir, http_port=port, load=args.entries) as stack:
             show(running_as(stack))
     finally:
         remove_place(own_dir)
@@ -262,13 +267,13 @@ def _poll(running: Running, job_id: str) -> dict[str, Any]:
 def _show_rows(running: Running, job: dict[str, Any]) -> None:
     results = job["results"]
     print(f"\n# Its {job['count']} rows are in the table {results['table']} of the results database {results['db']}.")
-    if running.results_url is None:
+    if running.results_client is None:
         return
-    table = '"' + results["table"].replace('"', '""') + '"'
+    table = running.quote + results["table"] + running.quote
     if job["count"] < 1:
         raise StackError("the result is empty")
     for query in DEMO_QUERIES:
-        _command(["psql", "-X", running.results_url, "-c", query.format(table=table)])
+        _command([*running.results_client, query.format(table=table)])
 
 
 def _show_queue(running: Running, queue: str) -> None:
@@ -310,6 +315,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--http-port", type=int, default=6060)
     parser.add_argument("--sql-directory", action="append", default=[])
     parser.add_argument("--queues", type=parse_queues, default="default:10 reports:2")
+    parser.add_argument("--db", choices=SERVERS, default="postgres", help="the databases of the stack")
     parser.add_argument("--config", type=Path, help="servers that run already; only nginx, FastCGI and a worker are started")
     parser.add_argument("--entries", type=int, default=1_000_000, help="of the generated ledger")
     return parser.parse_args()

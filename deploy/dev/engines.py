@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import shutil
 import urllib.parse
 from pathlib import Path
@@ -15,6 +16,10 @@ from xml.sax.saxutils import escape
 
 from programs import ROOT, Program, StackError, find_program, free_port, run_command, short_place, wait_until
 
+LEDGER_MYSQL_SQL = Path(__file__).with_name("ledger-mysql.sql")
+LEDGER_CLICKHOUSE_SQL = Path(__file__).with_name("ledger-clickhouse.sql")
+ENTRIES_OF_A_USER = 100  # of the generated ledger: 1,000,000 entries are those of 10,000 users
+
 USER, PASSWORD = "dungbeetle", "s3cret"  # may do everything
 READER, READER_PASSWORD = "reader", "r3ad"  # may only read
 
@@ -22,6 +27,8 @@ READER, READER_PASSWORD = "reader", "r3ad"  # may only read
 class MariaDB:
     """Debian's MariaDB on a unix socket and a loopback port. settings are those of my.cnf (innodb_buffer_pool_size="1G").
     Beside USER and READER there is root, without a password, for sql()."""
+
+    ENGINE = "mysql"
 
     def __init__(self, directory: str | os.PathLike[str], *, keep: bool = False, **settings: Any) -> None:
         self.dir = short_place(directory)
@@ -84,14 +91,14 @@ class MariaDB:
     def socket_dsn(self, db: str, user: str = USER, password: str = PASSWORD) -> str:
         return f"{user}:{password}@unix({self.socket})/{db}"
 
-    def client(self, db: str = "") -> list[str]:
-        """The command that connects as root."""
-        return [find_program("mariadb"), "--no-defaults", "-u", "root", "-S", str(self.socket), "--default-character-set=utf8mb4",
-                *([db] if db else [])]
+    def client(self, db: str) -> list[str]:
+        """The command that shows the rows of the statement behind it."""
+        return ["mariadb", "--no-defaults", "-u", "root", "-S", str(self.socket), "--default-character-set=utf8mb4", "-t", db, "-e"]
 
     def sql(self, text: str, db: str = "") -> str:
         """Runs statements; the rows of all of them, one a line, columns parted by tabs, in them \\t, \\n and \\\\."""
-        return run_command([*self.client(db), "-N", "-B"], text=text).rstrip("\n")
+        words = ["--no-defaults", "-u", "root", "-S", self.socket, "--default-character-set=utf8mb4", "-N", "-B"]
+        return run_command([find_program("mariadb"), *words, *([db] if db else [])], text=text).rstrip("\n")
 
     def createdb(self, name: str) -> None:
         self.sql(f"CREATE DATABASE `{name}`")
@@ -99,11 +106,20 @@ class MariaDB:
     def has_db(self, name: str) -> bool:
         return name in self.sql("SHOW DATABASES").split("\n")
 
+    def load_ledger(self, db: str, entries: int) -> None:
+        """The generated ledger (ledger-mysql.sql), unless the database holds the same one already."""
+        wanted = f"{entries} entries"
+        if self.sql("SELECT table_comment FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'entries'",
+                    db) != wanted:
+            self.sql("DROP TABLE IF EXISTS entries, users", db)
+            self.sql(_ledger_sql(LEDGER_MYSQL_SQL, entries) + f"ALTER TABLE entries COMMENT '{wanted}'", db)
+
 
 class ClickHouse:
     """Debian's ClickHouse (18.16) with its HTTP interface on a loopback port. profile: settings of all users. Beside USER
     and READER (readonly=1) there is `default`, without a password, for query()."""
 
+    ENGINE = "clickhouse"
     NAME = "clickhouse"
 
     def __init__(self, directory: str | os.PathLike[str], *, keep: bool = False, profile: Mapping[str, Any] | None = None,
@@ -152,11 +168,20 @@ class ClickHouse:
     def url(self, db: str = "default", user: str = USER, password: str = PASSWORD) -> str:
         return f"http://{user}:{password}@127.0.0.1:{self.port}/{db}"
 
-    def query(self, text: str, db: str = "default", **settings: Any) -> str:
-        """Runs one statement; its rows, one a line, columns parted by tabs, in them \\t, \\n and \\\\."""
+    def dsn(self, db: str) -> str:
+        return self.url(db)
+
+    def client(self, db: str) -> list[str]:
+        """The command that shows the rows of the statement behind it."""
+        return ["curl", f"http://127.0.0.1:{self.port}/?database={db}&default_format=PrettySpace", "-d"]
+
+    def query(self, text: str, db: str = "default", *, data: bytes = b"", **settings: Any) -> str:
+        """Runs one statement, with the data of an INSERT behind it; its rows, one a line, columns parted by tabs, in them \\t, \\n
+        and \\\\."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
-            connection.request("POST", "/?" + urllib.parse.urlencode({"database": db, "default_format": "TabSeparated", **settings}), text.encode())
+            path = "/?" + urllib.parse.urlencode({"database": db, "default_format": "TabSeparated", **settings})
+            connection.request("POST", path, text.encode() + b"\n" + data)
             response = connection.getresponse()
             answer = response.read().decode(errors="replace")
         finally:
@@ -170,6 +195,15 @@ class ClickHouse:
 
     def has_db(self, name: str) -> bool:
         return name in self.query("SHOW DATABASES").split("\n")
+
+    def load_ledger(self, db: str, entries: int) -> None:
+        """The generated ledger (ledger-clickhouse.sql), unless the database holds the same one already."""
+        marker = f"ledger_of_{entries}"
+        if marker not in self.query("SHOW TABLES", db).split("\n"):
+            statements = _ledger_sql(LEDGER_CLICKHOUSE_SQL, entries).split(";\n")
+            for statement in ["DROP TABLE IF EXISTS entries", "DROP TABLE IF EXISTS users", *statements[:-1]]:
+                self.query(statement, db)
+            self.query(f"CREATE TABLE {marker} (id UInt8) ENGINE = Memory", db)
 
 
 class ClickHouseNew(ClickHouse):
@@ -187,6 +221,13 @@ class ClickHouseNew(ClickHouse):
             raise StackError(f"a current ClickHouse is not installed in {self.VENV} (run: make venv, which needs a package index)")
         super().start()
         return self
+
+
+def _ledger_sql(file: Path, entries: int) -> str:
+    """The statements of the file; pick() is an expression, because a function of one's own is slow in these engines, or missing."""
+    sql = file.read_text().replace(":entries", str(entries)).replace(":users", str(max(1, entries // ENTRIES_OF_A_USER)))
+    return re.sub(r"pick\((\w+), (\d+), (\d+)\)",
+                  r"((\1 * 48271 + \2 * 1234567891) % 2147483647 * 1103515245 % 2147483629 * 1812433253 % 2147483587 % \3)", sql)
 
 
 def _account(password: str, profile: str) -> dict[str, Any]:

@@ -1,13 +1,13 @@
--- The generated ledger of the development stack and the tests: the same rows every time (no random()).
--- Loaded by stack.py as: psql -v entries=1000000 -v users=10000 -f ledger.sql
--- Numbers that look random come from hashint8extended(row, salt), folded into the range that is wanted.
+-- The generated ledger of the development stack and the tests: the same rows every time (no random()), and the same in every
+-- engine (ledger-mysql.sql, ledger-clickhouse.sql). Loaded by servers.py as: psql -v entries=1000000 -v users=10000 -f ledger.sql
+-- Numbers that look random come from pick(row, salt, below): remainders by primes, which all engines compute alike in 64 bits.
 
 SET client_min_messages = warning;
 BEGIN;
 
 CREATE FUNCTION pg_temp.pick(i bigint, salt bigint, below bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (hashint8extended(i, salt) & 9223372036854775807) % below;
+RETURN (i * 48271 + salt * 1234567891) % 2147483647 * 1103515245 % 2147483629 * 1812433253 % 2147483587 % below;
 
 CREATE TABLE users (
 	id         bigint NOT NULL,
@@ -57,7 +57,7 @@ FROM (
 	SELECT
 		i,
 		1 + (i - 1) % :users AS user_id,
-		timestamptz '2021-01-01 00:00:00+00' + make_interval(secs => floor(i * (86400.0 * 1461 / (:entries + 1)))) AS at,
+		timestamptz '2021-01-01 00:00:00+00' + make_interval(secs => i * (86400 * 1461) / (:entries + 1)) AS at,
 		(CASE WHEN k <= 4 THEN 1 ELSE -1 END * pg_temp.pick(i, 5, 10000000) / 10000.0)::numeric(18,4) AS amount,
 		(ARRAY['deposit', 'interest', 'refund', 'dividend', 'withdrawal', 'purchase', 'fee', 'transfer'])[k] AS kind
 	FROM (SELECT i, 1 + pg_temp.pick(i, 8, 8) AS k FROM generate_series(1::bigint, :entries) AS i) AS numbered

@@ -287,5 +287,5 @@ def run_command(argv: Sequence[str | os.PathLike[str]], *, user: str | None = No
     done = subprocess.run(prefix + words, input=text, capture_output=True, text=True, check=False,
                           env=clean_environment(), cwd="/" if user else None)
     if done.returncode != 0:
-        raise StackError(f"{words[0]} failed ({done.returncode}): {(done.stderr or done.stdout).strip()}")
+        raise StackError(f"{words[0]} failed ({done.returncode}): {(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout

@@ -14,11 +14,11 @@ import subprocess
 from pathlib import Path
 from typing import Any, Sequence
 
+from engines import ENTRIES_OF_A_USER
 from programs import ROOT, Program, StackError, clean_environment, find_program, free_port, postgres_user, run_command, short_place, wait_until
 
 NGINX_DIR = ROOT / "deploy" / "nginx"
 LEDGER_SQL = Path(__file__).with_name("ledger.sql")
-ENTRIES_OF_A_USER = 100  # of the generated ledger: 1,000,000 entries are those of 10,000 users
 
 
 def _postgres_program(name: str) -> str:
@@ -79,6 +79,7 @@ class PostgresServer:
     """PostgreSQL on a loopback port and a unix socket, superuser `postgres`, everybody trusted. settings are those of
     postgresql.conf (shared_buffers="1GB"). fsync stays on unless they say otherwise."""
 
+    ENGINE = "postgres"
     STOP = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
     def __init__(self, directory: str | os.PathLike[str], *, keep: bool = False, **settings: Any) -> None:
@@ -123,6 +124,13 @@ class PostgresServer:
     def url(self, db: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{db}"
 
+    def dsn(self, db: str) -> str:
+        return self.url(db)
+
+    def client(self, db: str) -> list[str]:
+        """The command that shows the rows of the statement behind it."""
+        return ["psql", "-X", self.url(db), "-c"]
+
     def socket_url(self, db: str) -> str:
         return f"postgresql://postgres@/{db}?host={self.dir}&port={self.port}"
 
@@ -136,6 +144,10 @@ class PostgresServer:
         """The rows as psql -At prints them: one a line, columns parted by |."""
         return run_command([_postgres_program("psql"), "-AtqX", "-v", "ON_ERROR_STOP=1", "-d", self.socket_url(db), "-c", sql]).rstrip("\n")
 
+    def psql_text(self, db: str, text: str) -> str:
+        """The same for statements of any length."""
+        return run_command([_postgres_program("psql"), "-AtqX", "-v", "ON_ERROR_STOP=1", "-d", self.socket_url(db)], text=text).rstrip("\n")
+
     def psql_file(self, db: str, file: str | os.PathLike[str], **variables: Any) -> str:
         words = [word for key, value in variables.items() for word in ("-v", f"{key}={value}")]
         return run_command([_postgres_program("psql"), "-AtqX", "-v", "ON_ERROR_STOP=1", *words, "-d", self.socket_url(db), "-f", file])
@@ -143,7 +155,7 @@ class PostgresServer:
     def load_ledger(self, db: str, entries: int) -> None:
         """The generated ledger (ledger.sql), unless the database holds the same one already."""
         users = max(1, entries // ENTRIES_OF_A_USER)
-        wanted = f"{entries} {users}"
+        wanted = f"{entries} entries of {users} users"
         sql = "SELECT obj_description(to_regclass('entries'))"
         if self.psql(db, sql) != wanted:
             self.psql(db, "DROP TABLE IF EXISTS entries, users")

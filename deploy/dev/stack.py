@@ -1,4 +1,4 @@
-"""A whole private DungBeetle stack: Redis, PostgreSQL, nginx, the FastCGI process and workers.
+"""A whole private DungBeetle stack: Redis, databases, nginx, the FastCGI process and workers.
 
 Used by `make up|down|demo` (dev.py), by the integration tests and by the benchmarks. Standard library only. Every server
 gets its own directory, free loopback ports and unix sockets, so several stacks live side by side and nothing of the
@@ -27,23 +27,29 @@ from servers import ENTRIES_OF_A_USER, Nginx, PostgresServer, RedisServer
 from yaml_out import deep_merge, to_yaml
 
 __all__ = ["ENTRIES_OF_A_USER", "ROOT", "ClickHouse", "ClickHouseNew", "MariaDB", "Nginx", "PostgresServer", "Program", "RedisServer",
-           "Stack", "StackError", "deep_merge", "find_program", "free_port", "http_request", "port_is_free", "remove_place",
+           "SAMPLES", "Stack", "StackError", "deep_merge", "find_program", "free_port", "http_request", "port_is_free", "remove_place",
            "short_place", "to_yaml", "wait_until"]
+
+SAMPLES = {"postgres": "queries", "mysql": "queries/mysql", "clickhouse": "queries/clickhouse"}  # by the source's engine
 
 
 class Stack:
-    """Redis, PostgreSQL with a source database `ledger` and a results database `reports`, nginx, FastCGI and workers.
+    """Redis, a source database `ledger` and a results database `reports`, nginx, FastCGI and workers.
 
+    engine: whose databases. postgres and mysql: both on one server; clickhouse: the results are in PostgreSQL.
     queues: slots by queue, of each worker. config: laid over the generated configuration (None removes a key).
     fcgi, workers: how many. two_servers: results on a PostgreSQL of their own. load: entries of the ledger, a hundred
     for each user (None: 20,000; 0: no tables). redis, postgres, nginx: options of RedisServer, PostgresServer and Nginx.
     keep: processes stay when ours ends.
     """
 
+    source: PostgresServer | MariaDB | ClickHouse
+    results: PostgresServer | MariaDB
+
     def __init__(self, directory: str | os.PathLike[str], *, bin_dir: str | os.PathLike[str] = "bin",
                  http_port: int | None = None, queues: Mapping[str, int] | None = None,
-                 sql_directories: Sequence[str | os.PathLike[str]] = ("queries",), config: Mapping[str, Any] | None = None,
-                 fcgi: int = 1, workers: int = 1, two_servers: bool = False, load: int | None = None,
+                 sql_directories: Sequence[str | os.PathLike[str]] | None = None, config: Mapping[str, Any] | None = None,
+                 engine: str = "postgres", fcgi: int = 1, workers: int = 1, two_servers: bool = False, load: int | None = None,
                  redis: Mapping[str, Any] | None = None, postgres: Mapping[str, Any] | None = None,
                  nginx: Mapping[str, Any] | None = None, keep: bool = False) -> None:
         self.dir = short_place(directory)
@@ -55,15 +61,33 @@ class Stack:
         self.config_path = self.dir / "config.yml"
 
         self.redis = RedisServer(self.dir / "redis", keep=keep, **(redis or {}))
-        self.pg_source = PostgresServer(self.dir / "pg-source", keep=keep, **(postgres or {}))
-        self.pg_results = self.pg_source
-        if two_servers:
-            self.pg_results = PostgresServer(self.dir / "pg-results", keep=keep, **(postgres or {}))
-        self.config = deep_merge(self._default_config(sql_directories), config or {})
+        self._make_databases(engine, two_servers, {**(postgres or {}), "keep": keep})
+        self.config = deep_merge(self._default_config(sql_directories or [SAMPLES[engine]]), config or {})
         self.fcgi_sockets = [self.dir / f"fcgi-{i}.sock" for i in range(fcgi)]
         self.fcgi = [self._program(f"fcgi-{i}", "dungbeetle-fcgi", "--socket", path) for i, path in enumerate(self.fcgi_sockets)]
         self.workers = [self.worker(f"worker-{i}", start=False) for i in range(workers)]
         self.nginx = Nginx(self.dir / "nginx", http_port or free_port(), self.fcgi_sockets, keep=keep, **(nginx or {}))
+
+    def _make_databases(self, engine: str, two_servers: bool, postgres: Mapping[str, Any]) -> None:
+        if engine == "mysql":
+            self.source = self.results = MariaDB(self.dir / "mariadb", keep=self.keep)
+        elif engine == "clickhouse":
+            self.source = ClickHouse(self.dir / "clickhouse", keep=self.keep)
+            self.results = PostgresServer(self.dir / "pg-results", **postgres)
+        else:
+            self.source = self.results = PostgresServer(self.dir / "pg-source", **postgres)
+            if two_servers:
+                self.results = PostgresServer(self.dir / "pg-results", **postgres)
+
+    @property
+    def pg_source(self) -> PostgresServer:
+        """The source of a stack whose engine is postgres."""
+        return self.source  # type: ignore[return-value]
+
+    @property
+    def pg_results(self) -> PostgresServer:
+        """The results' server, where it is PostgreSQL."""
+        return self.results  # type: ignore[return-value]
 
     @property
     def url(self) -> str:
@@ -79,8 +103,8 @@ class Stack:
             "sql_directories": [str(ROOT / path) for path in sql_directories],
             "fcgi": {"socket": str(self.dir / "fcgi-0.sock")},
             "worker": {"queues": self.queues},
-            "sources": {"ledger": {"type": "postgres", "dsn": self.pg_source.url("ledger")}},
-            "results": {"reports": {"type": "postgres", "dsn": self.pg_results.url("reports")}},
+            "sources": {"ledger": {"type": self.source.ENGINE, "dsn": self.source.dsn("ledger")}},
+            "results": {"reports": {"type": self.results.ENGINE, "dsn": self.results.dsn("reports")}},
         }
 
     def write_config(self) -> None:
@@ -102,16 +126,16 @@ class Stack:
         return self
 
     def start_servers(self) -> None:
-        """Redis and PostgreSQL with the two databases and the ledger, without DungBeetle's own programs."""
+        """Redis and the servers with the two databases and the ledger, without DungBeetle's own programs."""
         self.redis.start()
-        self.pg_source.start()
-        if self.pg_results is not self.pg_source:
-            self.pg_results.start()
-        for server, name in ((self.pg_source, "ledger"), (self.pg_results, "reports")):
+        self.source.start()
+        if self.results is not self.source:
+            self.results.start()
+        for server, name in ((self.source, "ledger"), (self.results, "reports")):
             if not server.has_db(name):
                 server.createdb(name)
         if self.load:
-            self.pg_source.load_ledger("ledger", self.load)
+            self.source.load_ledger("ledger", self.load)
 
     def wait_ready(self, timeout: float = 30.0) -> None:
         wait_until(self._healthy, timeout, "200 of GET /health", [*self.fcgi, self.nginx.program])
@@ -132,9 +156,9 @@ class Stack:
             program.terminate()  # all at once, and then again by stop(): the second signal cuts draining short
         for program in [*self.fcgi, *self.workers]:
             program.stop(5)
-        if self.pg_results is not self.pg_source:
-            self.pg_results.stop()
-        self.pg_source.stop()
+        if self.results is not self.source:
+            self.results.stop()
+        self.source.stop()
         self.redis.stop()
 
     def remove(self) -> None:

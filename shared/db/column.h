@@ -72,8 +72,15 @@ void columns_fini(struct columns *c);
 /* Takes a name as the source gave it: cut at a character's border where it is too long. */
 void column_set_name(struct column *c, const char *name);
 
+/* What the names of columns have to be. */
+struct name_rules {
+	size_t max;                  /* bytes */
+	const char *const *reserved; /* that none can have; ended by NULL; NULL: there are none */
+	bool fold;                   /* "x" and "X" are the same; no space at the end, no character beyond U+FFFF */
+};
+
 /* Makes every name non-empty, at most max bytes and unique: an empty one becomes column_<number>, the second "x" becomes
- * x_2, and so on; so does one of the reserved names (ended by NULL; or NULL: there are none). */
-enum err_code MUST_CHECK columns_fix_names(struct columns *c, size_t max, const char *const *reserved, struct err *e);
+ * x_2, and so on; so does one of the reserved names. */
+enum err_code MUST_CHECK columns_fix_names(struct columns *c, const struct name_rules *rules, struct err *e);
 
 #endif

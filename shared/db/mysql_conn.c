@@ -82,6 +82,8 @@ struct dial {
 	const char *password;
 	unsigned timeout_s, read_timeout_s; /* 0: none */
 	bool multi_statements, local_infile;
+	void (*prepare)(MYSQL *my, void *ctx);
+	void *prepare_ctx;
 };
 
 /* NULL: e says why. */
@@ -105,6 +107,8 @@ static MYSQL *dial(const struct dial *d, struct err *e)
 	mysql_options(my, MYSQL_REPORT_DATA_TRUNCATION, &yes);
 	mysql_options4(my, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", "dungbeetle");
 	set_tls(my, dsn);
+	if (d->prepare)
+		d->prepare(my, d->prepare_ctx);
 	const char *database = dsn->database[0] ? dsn->database : NULL;
 	if (!mysql_real_connect(my, dsn->host, dsn->user, d->password, database, (unsigned)dsn->port, dsn->socket,
 	            d->multi_statements ? CLIENT_MULTI_STATEMENTS : 0)) {
@@ -168,7 +172,9 @@ enum err_code mysql_conn_open(struct mysql_conn *c, const struct mysql_settings 
 		        .password = c->password,
 		        .timeout_s = (unsigned)((settings->connect_timeout_ms + 999) / 1000),
 		        .multi_statements = settings->multi_statements,
-		        .local_infile = settings->local_infile};
+		        .local_infile = settings->local_infile,
+		        .prepare = settings->prepare,
+		        .prepare_ctx = settings->prepare_ctx};
 		c->my = dial(&d, e);
 		rc = c->my ? set_up(c, settings, e) : ERR_UNAVAILABLE;
 	}

@@ -19,9 +19,11 @@ struct mysql_settings {
 	const char *dsn;      /* mysql_dsn.h */
 	const char *password; /* NULL or "": the dsn's */
 	int64_t connect_timeout_ms;
-	const char *const *setup; /* statements to begin with, ended by NULL; NULL: none */
-	bool multi_statements;    /* several statements, separated by ;, may be sent at once */
-	bool local_infile;        /* the server may ask for LOAD DATA LOCAL; set a handler before (mysql.h) */
+	const char *const *setup;              /* statements to begin with, ended by NULL; NULL: none */
+	bool multi_statements;                 /* several statements, separated by ;, may be sent at once */
+	bool local_infile;                     /* the server may ask for LOAD DATA LOCAL: prepare sets a handler */
+	void (*prepare)(MYSQL *my, void *ctx); /* called before it connects; NULL: not */
+	void *prepare_ctx;
 };
 
 struct mysql_conn {

@@ -19,5 +19,9 @@ bool pg_type_is_portable(uint32_t oid);
 bool pg_type_is_varlena(uint32_t oid);
 /* Writes the column's declared type: "numeric(18,4)", "text[]"; TEXT when the column travels as text. */
 void pg_type_declare(const struct column *column, struct buf *out);
+/* Sets kind, precision, scale and length from type, typmod and as_text. */
+void pg_type_set_kind(struct column *column);
+/* Calls fn with each type of the list, and with some with modifiers: its declaration and a column of it. */
+void pg_types_each(void (*fn)(void *ctx, const char *native, const struct column *c), void *ctx);
 
 #endif

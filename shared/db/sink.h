@@ -35,6 +35,7 @@ struct sink_ops {
 	unsigned wires;                    /* those it takes */
 	size_t name_max;                   /* bytes of an identifier */
 	const char *const *reserved_names; /* that no column can have; ended by NULL */
+	bool names_fold; /* column names that differ in case only are the same; none ends in a space */
 	struct sink *(*make)(const struct cfg_results *cfg);
 	void (*free)(struct sink *s);
 	enum err_code (*connect)(struct sink *s, struct err *e);

@@ -22,11 +22,16 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "deploy" / "dev"))
 
 from stack import (  # noqa: E402, F401  (for the tests)
+    ClickHouse,
+    ClickHouseNew,
+    SAMPLES,
+    MariaDB,
     PostgresServer,
     Program,
     Stack,
     StackError,
     deep_merge,
+    find_program,
     free_port,
     to_yaml,
     wait_until,
@@ -136,7 +141,7 @@ class LiveStack(Stack):
             }
         super().__init__(directory, config=None, **options)
         if pg:
-            self.pg_source = self.pg_results = _Borrowed(pg)  # type: ignore[assignment]
+            self.source = self.results = _Borrowed(pg)  # type: ignore[assignment]
         self.config = deep_merge(self.config, self._databases())
         self.config = deep_merge(self.config, {"worker": {"retry_base": "100ms", "retry_max": "1s"}})
         self.config = deep_merge(self.config, config or {})

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[2] / "shared/db/pg_types.c"
-ROW = re.compile(r'\{(\w+), (\d+), "((?:\\.|[^"\\])*)", "([^"]*)", ([A-Z]+), (true|false)\},')
+ROW = re.compile(r'\{(\w+), (\d+), "((?:\\.|[^"\\])*)", "([^"]*)", ([A-Z]+), (true|false), KIND_\w+\},')
 TEXT_OID = 25
 
 

@@ -20,7 +20,7 @@ static void check(size_t max, const char *const *given, const char *const *wante
 	assert_int_equal(columns_resize(&c, n, NULL), ERR_OK);
 	for (size_t i = 0; i < n; i++)
 		column_set_name(&c.list[i], given[i]);
-	assert_int_equal(columns_fix_names(&c, max, NULL, NULL), ERR_OK);
+	assert_int_equal(columns_fix_names(&c, &(struct name_rules){.max = max}, NULL), ERR_OK);
 	for (size_t i = 0; i < n; i++)
 		assert_string_equal(c.list[i].name, wanted[i]);
 	columns_fini(&c);
@@ -102,7 +102,8 @@ static void test_column_reserved_names_are_avoided_like_taken_ones(void **state)
 	column_set_name(&c.list[2], "CTID");
 	column_set_name(&c.list[3], "ctid");
 	column_set_name(&c.list[4], "xmin_2");
-	assert_int_equal(columns_fix_names(&c, PG_MAX, reserved, NULL), ERR_OK);
+	assert_int_equal(
+	        columns_fix_names(&c, &(struct name_rules){.max = PG_MAX, .reserved = reserved}, NULL), ERR_OK);
 	for (size_t i = 0; i < c.n; i++)
 		assert_string_equal(c.list[i].name, wanted[i]);
 	columns_fini(&c);
@@ -138,7 +139,7 @@ static void test_column_any_names_end_unique_and_short_enough(void **state)
 			}
 			column_set_name(&c.list[i], name);
 		}
-		assert_int_equal(columns_fix_names(&c, max, NULL, NULL), ERR_OK);
+		assert_int_equal(columns_fix_names(&c, &(struct name_rules){.max = max}, NULL), ERR_OK);
 		for (size_t i = 0; i < c.n; i++) {
 			const char *name = c.list[i].name;
 			size_t len = strlen(name);
@@ -158,7 +159,7 @@ static void test_column_hundreds_of_one_name_are_told_apart(void **state)
 	assert_int_equal(columns_resize(&c, 400, NULL), ERR_OK);
 	for (size_t i = 0; i < c.n; i++)
 		column_set_name(&c.list[i], "?column?");
-	assert_int_equal(columns_fix_names(&c, PG_MAX, NULL, NULL), ERR_OK);
+	assert_int_equal(columns_fix_names(&c, &(struct name_rules){.max = PG_MAX}, NULL), ERR_OK);
 	assert_string_equal(c.list[0].name, "?column?");
 	assert_string_equal(c.list[399].name, "?column?_400");
 	columns_fini(&c);

@@ -224,6 +224,9 @@ static void test_mysql_types_describe_columns(void **state)
 	c = described(MYSQL_TYPE_VAR_STRING, 0, 63, 0, 39, &r);
 	assert_int_equal(c.kind, KIND_VARBINARY);
 	assert_int_equal(c.length, 1);
+	c = described(MYSQL_TYPE_STRING, 0, 45, 80, 0, &r); /* of no table: may end in spaces */
+	assert_int_equal(c.kind, KIND_VARCHAR);
+	assert_int_equal(c.length, 20);
 	c = described(MYSQL_TYPE_STRING, SET_FLAG, 45, 12, 0, &r);
 	assert_int_equal(c.kind, KIND_TEXT);
 	c = described(MYSQL_TYPE_DATETIME, 0, 63, 26, 39, &r); /* of an expression: as many digits as a value has */

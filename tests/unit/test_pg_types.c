@@ -215,6 +215,83 @@ static void test_pg_types_without_modifiers_a_typmod_changes_nothing(void **stat
 	}
 }
 
+/* --- kinds --- */
+
+static struct column described(uint32_t oid, int32_t typmod)
+{
+	struct column c = {.type = oid, .typmod = typmod, .precision = 99, .scale = 99, .length = 99};
+	pg_type_set_kind(&c);
+	return c;
+}
+
+static void assert_kind(uint32_t oid, int32_t typmod, enum kind kind, int precision, int scale, int64_t length)
+{
+	struct column c = described(oid, typmod);
+	assert_int_equal(c.kind, kind);
+	assert_int_equal(c.precision, precision);
+	assert_int_equal(c.scale, scale);
+	assert_int_equal(c.length, length);
+}
+
+static void test_pg_types_kinds_with_their_sizes(void **state)
+{
+	(void)state;
+	assert_kind(16, -1, KIND_BOOL, 0, 0, 0);
+	assert_kind(21, -1, KIND_INT16, 0, 0, 0);
+	assert_kind(23, -1, KIND_INT32, 0, 0, 0);
+	assert_kind(20, -1, KIND_INT64, 0, 0, 0);
+	assert_kind(26, -1, KIND_UINT32, 0, 0, 0);
+	assert_kind(700, -1, KIND_FLOAT, 0, 0, 0);
+	assert_kind(701, -1, KIND_DOUBLE, 0, 0, 0);
+	assert_kind(17, -1, KIND_BYTES, 0, 0, 0);
+	assert_kind(114, -1, KIND_JSON, 0, 0, 0);
+	assert_kind(3802, -1, KIND_JSON, 0, 0, 0);
+	assert_kind(2950, -1, KIND_UUID, 0, 0, 0);
+	assert_kind(869, -1, KIND_INET, 0, 0, 0);
+	assert_kind(650, -1, KIND_INET, 0, 0, 0);
+	assert_kind(1082, -1, KIND_DATE, 0, 0, 0);
+	assert_kind(1083, -1, KIND_TIME, 6, 0, 0);
+	assert_kind(1083, 0, KIND_TIME, 0, 0, 0);
+	assert_kind(1114, 3, KIND_TIMESTAMP, 3, 0, 0);
+	assert_kind(1184, -1, KIND_INSTANT, 6, 0, 0);
+	assert_kind(1700, -1, KIND_DECIMAL, 0, 0, 0);
+	assert_kind(1700, NUMERIC(18, 4), KIND_DECIMAL, 18, 4, 0);
+	assert_kind(1700, NUMERIC(1000, 1000), KIND_DECIMAL, 1000, 1000, 0);
+	assert_kind(1043, 10 + 4, KIND_VARCHAR, 0, 0, 10);
+	assert_kind(1042, 3 + 4, KIND_VARCHAR, 0, 0, 3);
+	assert_kind(1560, 8, KIND_BIT, 0, 0, 8);
+}
+
+static void test_pg_types_what_no_other_engine_has_is_text(void **state)
+{
+	(void)state;
+	assert_int_equal(described(1700, NUMERIC(5, -2)).kind, KIND_TEXT);
+	assert_int_equal(described(1700, NUMERIC(3, 5)).kind, KIND_TEXT);
+	static const uint32_t oids[] = {18, 19, 25, 28, 142, 600, 790, 1042, 1043, 1186, 1266, 1560, 1562, 3220, 3904,
+	        4451, 1000, 1007, 1231, 2951, 2249, 12345};
+	for (size_t i = 0; i < sizeof oids / sizeof *oids; i++)
+		assert_kind(oids[i], -1, KIND_TEXT, 0, 0, 0);
+	assert_int_equal(described(1007, 5).kind, KIND_TEXT);
+	struct column c = {.type = 23, .typmod = -1, .as_text = true};
+	pg_type_set_kind(&c);
+	assert_int_equal(c.kind, KIND_TEXT);
+}
+
+static void count(void *ctx, const char *native, const struct column *c)
+{
+	assert_true(native[0]);
+	assert_true(c->as_text || pg_type_is_portable(c->type));
+	++*(size_t *)ctx;
+}
+
+static void test_pg_types_each_shows_every_type(void **state)
+{
+	(void)state;
+	size_t n = 0;
+	pg_types_each(count, &n);
+	assert_true(n > BUILTIN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -228,6 +305,9 @@ int main(void)
 	        cmocka_unit_test(test_pg_types_writes_precision_before_the_time_zone),
 	        cmocka_unit_test(test_pg_types_interval_keeps_its_precision_and_loses_its_fields),
 	        cmocka_unit_test(test_pg_types_without_modifiers_a_typmod_changes_nothing),
+	        cmocka_unit_test(test_pg_types_kinds_with_their_sizes),
+	        cmocka_unit_test(test_pg_types_what_no_other_engine_has_is_text),
+	        cmocka_unit_test(test_pg_types_each_shows_every_type),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

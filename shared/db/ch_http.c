@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "shared/base/clock.h"
 #include "shared/db/ch_error.h"
@@ -33,6 +34,10 @@ struct ch_http {
 	struct ch_head head;
 	struct ch_tsv rows;
 	struct buf text, address;
+
+	pthread_mutex_t lock; /* guards what is below, which ch_http_interrupt reads */
+	int fd;               /* of the connection that was opened last; -1: none is open */
+	bool answering;       /* the head of the answer has come, its end has not */
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -79,6 +84,13 @@ static bool header_is(const char *line, size_t len, const char *name, const char
 	return true;
 }
 
+static void set_answering(struct ch_http *h, bool on)
+{
+	pthread_mutex_lock(&h->lock);
+	h->answering = on;
+	pthread_mutex_unlock(&h->lock);
+}
+
 static size_t take_header(char *line, size_t size, size_t n, void *ctx)
 {
 	static const char tsv[] = "text/tab-separated-values";
@@ -89,6 +101,7 @@ static size_t take_header(char *line, size_t size, size_t n, void *ctx)
 	if (n > 5 && memcmp(line, "HTTP/", 5) == 0) {
 		h->head = (struct ch_head){.status = 0};
 		curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &h->head.status);
+		set_answering(h, true);
 	} else if (header_is(line, n, "Content-Type", &value, &len)) {
 		h->head.tsv = len >= sizeof tsv - 1 && memcmp(value, tsv, sizeof tsv - 1) == 0;
 	} else if (header_is(line, n, "X-ClickHouse-Exception-Tag", &value, &len)) {
@@ -102,13 +115,26 @@ static size_t take_header(char *line, size_t size, size_t n, void *ctx)
 
 static int tune_socket(void *ctx, curl_socket_t fd, curlsocktype purpose)
 {
-	(void)ctx;
+	struct ch_http *h = ctx;
 	(void)purpose;
 	unsigned ms = DEAD_PEER_MS;
+	pthread_mutex_lock(&h->lock);
+	h->fd = fd;
+	pthread_mutex_unlock(&h->lock);
 	/* Where the system does not know it, the keepalives remain. */
 	int ignored = setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
 	(void)ignored;
 	return CURL_SOCKOPT_OK;
+}
+
+static int close_socket(void *ctx, curl_socket_t fd)
+{
+	struct ch_http *h = ctx;
+	pthread_mutex_lock(&h->lock);
+	if (h->fd == fd)
+		h->fd = -1;
+	pthread_mutex_unlock(&h->lock);
+	return close(fd);
 }
 
 /* --- life --- */
@@ -156,6 +182,9 @@ static void set_up(struct ch_http *h)
 	curl_easy_setopt(c, CURLOPT_TCP_KEEPIDLE, 10L);
 	curl_easy_setopt(c, CURLOPT_TCP_KEEPINTVL, 5L);
 	curl_easy_setopt(c, CURLOPT_SOCKOPTFUNCTION, tune_socket);
+	curl_easy_setopt(c, CURLOPT_SOCKOPTDATA, h);
+	curl_easy_setopt(c, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+	curl_easy_setopt(c, CURLOPT_CLOSESOCKETDATA, h);
 	curl_easy_setopt(c, CURLOPT_BUFFERSIZE, READ_SIZE);
 	curl_easy_setopt(c, CURLOPT_HTTPHEADER, h->headers);
 	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, h->failure);
@@ -174,6 +203,8 @@ struct ch_http *ch_http_new(const struct ch_url *url, const char *password, int6
 	h->url = url;
 	h->password = password;
 	h->connect_timeout_ms = connect_timeout_ms;
+	h->fd = -1;
+	pthread_mutex_init(&h->lock, NULL);
 	ch_tsv_init(&h->rows, LINE_MAX_BYTES);
 	buf_init(&h->text, TEXT_MAX);
 	buf_init(&h->address, 64 << 10);
@@ -199,6 +230,7 @@ void ch_http_free(struct ch_http *h)
 	ch_tsv_fini(&h->rows);
 	buf_fini(&h->text);
 	buf_fini(&h->address);
+	pthread_mutex_destroy(&h->lock);
 	free(h);
 }
 
@@ -227,6 +259,7 @@ void ch_http_drop(struct ch_http *h)
 		curl_multi_remove_handle(h->multi, h->easy);
 	h->added = false;
 	h->ended = true;
+	set_answering(h, false);
 	ch_tsv_reset(&h->rows);
 }
 
@@ -271,6 +304,8 @@ static void perform(struct ch_http *h)
 		h->ended = true;
 		h->result = CURLE_OUT_OF_MEMORY;
 	}
+	if (h->ended)
+		set_answering(h, false);
 }
 
 void ch_http_move(struct ch_http *h, int timeout_ms)
@@ -348,9 +383,13 @@ bool ch_http_alive(const struct ch_http *h)
 	return poll(&p, 1, 0) == 0;
 }
 
-void ch_http_wake(struct ch_http *h)
+void ch_http_interrupt(struct ch_http *h)
 {
 	curl_multi_wakeup(h->multi);
+	pthread_mutex_lock(&h->lock);
+	if (h->answering && h->fd >= 0)
+		shutdown(h->fd, SHUT_RDWR);
+	pthread_mutex_unlock(&h->lock);
 }
 
 enum err_code ch_http_run(

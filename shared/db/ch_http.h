@@ -1,6 +1,6 @@
 /* Requests to one ClickHouse server over HTTP, one at a time, on a connection that is kept: each is a POST whose body is
  * the statement. The answer is read as it comes and only as fast as its rows are taken. Private to shared/db/ch_*.c.
- * Thread rule: one thread at a time, except ch_http_wake.
+ * Thread rule: one thread at a time, except ch_http_interrupt.
  */
 #ifndef DB_DB_CH_HTTP_H
 #define DB_DB_CH_HTTP_H
@@ -54,8 +54,9 @@ void ch_http_discard(struct ch_http *h);
 void ch_http_drop(struct ch_http *h);
 /* Is the connection of the request before still open, as far as can be seen without a round trip? */
 bool ch_http_alive(const struct ch_http *h);
-/* Ends a ch_http_move that waits, or the next. Any thread. */
-void ch_http_wake(struct ch_http *h);
+/* Ends a ch_http_move that waits, or the next; and when the answer has begun, cuts the connection: a server that cannot
+ * write to it would not listen to anything else. Any thread. */
+void ch_http_interrupt(struct ch_http *h);
 
 /* A whole request with a small answer, which is then in ch_http_rows; an error status is an error. timeout_ms bounds
  * all of it. */

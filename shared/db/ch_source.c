@@ -540,23 +540,27 @@ static enum err_code next(struct source *base, struct row *row, bool *done, stru
 	return rc;
 }
 
-static void kill_query(struct ch_source *s, const char *query_id, bool *found)
+static bool kill_query(const struct ch_source *s, const char *query_id)
 {
-	*found = ch_server_kill(&s->url, password(s), s->cfg->connect_timeout_ms, query_id);
+	return ch_server_kill(&s->url, password(s), s->cfg->connect_timeout_ms, query_id);
 }
 
-/* Ends the query on the server, which would compute on for nobody. It may be so new that the server does not know it
- * yet, or so old that it has ended: then the answer ends, too. */
+/* Ends the query on the server, which would compute on for nobody. When the answer has begun the connection goes first: a
+ * newer server that waits for us to read does not hear the KILL meanwhile. Else the query may be so new that the server
+ * does not know it yet, or so old that it has ended: then the answer comes. */
 static void end_query(struct ch_source *s)
 {
 	int64_t until = clock_mono_ms() + GONE_WITHIN_MS;
-	bool found = false;
 	ch_http_discard(s->http);
-	do {
-		kill_query(s, s->query_id, &found);
-		if (!found && !ch_http_ended(s->http))
-			ch_http_move(s->http, 50);
-	} while (!found && !ch_http_ended(s->http) && clock_mono_ms() < until);
+	while (!ch_http_ended(s->http) && !ch_http_head(s->http)->status) {
+		if (kill_query(s, s->query_id) || clock_mono_ms() > until) {
+			ch_http_drop(s->http);
+			return;
+		}
+		ch_http_move(s->http, 50);
+	}
+	ch_http_drop(s->http);
+	kill_query(s, s->query_id);
 }
 
 static void do_abort(struct source *base)
@@ -564,8 +568,6 @@ static void do_abort(struct source *base)
 	struct ch_source *s = self(base);
 	if (s->mode == MODE_RUNNING)
 		end_query(s);
-	if (s->http && !ch_http_ended(s->http))
-		ch_http_drop(s->http);
 	end(s);
 }
 
@@ -573,14 +575,13 @@ static void do_cancel(struct source *base)
 {
 	struct ch_source *s = self(base);
 	char query_id[sizeof s->query_id];
-	bool found;
 	atomic_store(&s->cancelled, true);
-	ch_http_wake(s->http);
+	ch_http_interrupt(s->http);
 	pthread_mutex_lock(&s->lock);
 	memcpy(query_id, s->query_id, sizeof query_id);
 	pthread_mutex_unlock(&s->lock);
 	if (query_id[0])
-		kill_query(s, query_id, &found);
+		kill_query(s, query_id);
 }
 
 /* Describes the query without running it. What no NULL can stand for is not held against it: only a run tells. */

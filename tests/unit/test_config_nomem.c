@@ -97,8 +97,8 @@ static void test_config_load_survives_the_failure_of_every_allocation(void **sta
 	if (SANITIZED)
 		skip();
 	static const char text[] = MINIMAL "worker: {queues: {a: 1, b: 2}}\n";
-	char *env[] = {"DUNGBEETLE_SOURCES__LEDGER__DSN=x", "DUNGBEETLE_SQL_DIRECTORIES=a:b",
-	        "DUNGBEETLE_LOG__LEVEL=warn", NULL};
+	char *env[] = {"DUNGBEETLE_SOURCES__LEDGER__DSN=x", "DUNGBEETLE_SOURCES__LEDGER__PASSWORD_FILE=t.yml",
+	        "DUNGBEETLE_SQL_DIRECTORIES=a:b", "DUNGBEETLE_LOG__LEVEL=warn", NULL};
 	const char *directories[] = {"x", "y"};
 	struct cfg_queue queues[] = {{(char[]){"q"}, 1}};
 	struct config_flags plain = {.program = PROGRAM_WORKER, .config_path = "t.yml"}, all = plain;

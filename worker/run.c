@@ -135,6 +135,15 @@ static enum err_code confirm_lease(struct run *r, struct err *e)
 	}
 }
 
+/* What a function of the sink has returned. A server that went away may have crashed: the janitor is to look at once. */
+static enum err_code of_sink(struct run *r, enum err_code rc, struct err *e)
+{
+	if (rc != ERR_UNAVAILABLE)
+		return rc;
+	worker_wake(r->slot->worker, WAKE_JANITOR);
+	return err_prefix(e, "results database '%s'", r->sink_cfg->name);
+}
+
 /* The databases' part. What is broken off is aborted by the caller. */
 static enum err_code execute(struct run *r, const char *table, struct err *e)
 {
@@ -162,12 +171,12 @@ static enum err_code execute(struct run *r, const char *table, struct err *e)
 	if (rc == ERR_OK)
 		rc = columns_fix_names(&r->columns, r->sink->ops->name_max, r->sink->ops->reserved_names, e);
 	if (rc == ERR_OK)
-		rc = r->sink->ops->begin(r->sink, &spec, &r->columns, wire, e);
+		rc = of_sink(r, r->sink->ops->begin(r->sink, &spec, &r->columns, wire, e), e);
 	if (rc == ERR_OK)
-		rc = r->sink->ops->fill(r->sink, &r->feed, e);
+		rc = of_sink(r, r->sink->ops->fill(r->sink, &r->feed, e), e);
 	if (rc == ERR_OK)
 		rc = confirm_lease(r, e);
-	return rc == ERR_OK ? r->sink->ops->publish(r->sink, e) : rc;
+	return rc == ERR_OK ? of_sink(r, r->sink->ops->publish(r->sink, e), e) : rc;
 }
 
 /* Lets others cancel what the run does in the databases, or ends that. */
@@ -210,8 +219,6 @@ enum err_code run_job(struct slot *s, const struct work_order *order, struct run
 		else if (rc == ERR_TRANSIENT && r.timeout_ms && clock_mono_ms() - began >= r.timeout_ms)
 			err_set(e, ERR_TRANSIENT, "the time limit of %lld ms is over", (long long)r.timeout_ms);
 		rc = rc == ERR_OK ? rc : e->code;
-		if (rc == ERR_UNAVAILABLE)
-			worker_wake(s->worker, WAKE_JANITOR); /* the sink's server: has it crashed? */
 	}
 	connect_leave_source(s);
 	out->rows = r.rows;

@@ -47,7 +47,7 @@ BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 PROGRAMS := $(BIN)/dungbeetle-fcgi $(BIN)/dungbeetle-worker $(BIN)/dungbeetle-expire
 
-.PHONY: all programs deps venv unit integration test asan tsan lint tidy format up down demo bench install clean
+.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy format up down demo bench install clean
 all: deps
 	$(MAKE) -j2 programs
 programs: $(PROGRAMS)
@@ -125,12 +125,20 @@ format:
 config-table: $(BUILD)/tests/test_config_sample
 	@$< --print
 
-# The virtual environment of the integration tests; made again when tests/requirements.txt changes.
-venv: .venv/stamp
+# The virtual environments of the integration tests, each made again when its list changes. The second one has a current
+# ClickHouse server; where that cannot be had, the tests that need it fail and say so.
+venv: .venv/stamp venv-clickhouse
 .venv/stamp: tests/requirements.txt | deps
 	@rm -rf .venv
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
+venv-clickhouse:
+	@$(MAKE) --no-print-directory .venv-clickhouse/stamp || echo 'no current ClickHouse: the tests against it will fail' >&2
+.venv-clickhouse/stamp: tests/requirements-clickhouse.txt | deps
+	@rm -rf .venv-clickhouse
+	$(PYTHON) -m venv .venv-clickhouse
+	.venv-clickhouse/bin/pip install -q --disable-pip-version-check --no-deps -r $<
 	@touch $@
 
 # A private stack (deploy/dev). It keeps its data in RUN_DIR from one `up` to the next: rm -r RUN_DIR to begin anew.

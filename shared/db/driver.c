@@ -1,10 +1,11 @@
 #include "shared/db/driver.h"
 
+#include "shared/db/mysql_ops.h"
 #include "shared/db/pg.h"
 
 const struct source_ops *driver_source(enum db_engine engine)
 {
-	return engine == DB_POSTGRES ? &pg_source_ops : NULL;
+	return engine == DB_POSTGRES ? &pg_source_ops : engine == DB_MYSQL ? &mysql_source_ops : NULL;
 }
 
 const struct sink_ops *driver_sink(enum db_engine engine)

@@ -8,4 +8,7 @@
 extern const struct source_ops mysql_source_ops;
 extern const struct sink_ops mysql_sink_ops;
 
+/* Calls fn for each native type with a column of it, in the order of a matrix for people. */
+void mysql_types_each(void (*fn)(void *ctx, const char *native, const struct column *c), void *ctx);
+
 #endif

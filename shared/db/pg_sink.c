@@ -16,10 +16,9 @@
 #include <time.h>
 
 #include "shared/db/pg_types.h"
+#include "shared/db/types.h"
 
-#define SMALL_BYTES (128u << 10) /* a result up to this is written in one go */
-#define CHUNK_BYTES (256u << 10) /* of a COPY stream */
-#define PAGE_ROOM 7900u          /* bytes of a row that surely fits a page of 8 KiB without TOAST */
+#define PAGE_ROOM 7900u /* bytes of a row that surely fits a page of 8 KiB without TOAST */
 #define STAGING "dungbeetle_staging_"
 #define TEMPLATE "dungbeetle_template_"
 #define LOCK_TRIES 60 /* attempts, of lock_timeout each, to replace a table that is being read */
@@ -34,7 +33,7 @@ static struct sink *make(const struct cfg_results *cfg)
 	s->base.ops = &pg_sink_ops;
 	s->cfg = cfg;
 	pg_conn_init(&s->conn, ERR_UNAVAILABLE);
-	buf_init(&s->buf, (size_t)2 * CHUNK_BYTES);
+	buf_init(&s->buf, (size_t)2 * PG_SINK_CHUNK);
 	buf_init(&s->sql, 4u << 20);
 	return &s->base;
 }
@@ -65,6 +64,7 @@ static void destroy(struct sink *base)
 	pg_conn_fini(&s->conn);
 	buf_fini(&s->buf);
 	buf_fini(&s->sql);
+	free(s->forms);
 	free(s);
 }
 
@@ -122,6 +122,11 @@ static void add_staging(struct pg_sink *s)
 	pg_sink_add_name(s, name);
 }
 
+static bool is_foreign(const struct pg_sink *s)
+{
+	return s->columns->engine != DB_POSTGRES;
+}
+
 /* "(name type, ...)" */
 static void add_columns(struct pg_sink *s)
 {
@@ -131,7 +136,10 @@ static void add_columns(struct pg_sink *s)
 			buf_addstr(&s->sql, ", ");
 		pg_sink_add_name(s, s->columns->list[i].name);
 		buf_addc(&s->sql, ' ');
-		pg_type_declare(&s->columns->list[i], &s->sql);
+		if (is_foreign(s))
+			types_declare(DB_POSTGRES, &s->columns->list[i], &s->sql);
+		else
+			pg_type_declare(&s->columns->list[i], &s->sql);
 	}
 	buf_addc(&s->sql, ')');
 }
@@ -142,19 +150,7 @@ static void add_copy(struct pg_sink *s)
 	buf_addstr(&s->sql, s->wire == WIRE_PG_BINARY ? " FROM STDIN (FORMAT binary, FREEZE)" : " FROM STDIN (FREEZE)");
 }
 
-/* --- sending COPY data --- */
-
-static enum err_code put(struct pg_sink *s, const char *data, size_t len, struct err *e)
-{
-	const size_t slice = 1u << 20;
-	for (; len > 0; data += len < slice ? len : slice, len -= len < slice ? len : slice)
-		if (PQputCopyData(s->conn.pg, data, (int)(len < slice ? len : slice)) != 1)
-			return pg_conn_error(&s->conn, NULL, e);
-	return ERR_OK;
-}
-
-/* Begins the long way: from here on rows go to the server as they come. */
-static enum err_code start_stream(struct pg_sink *s, struct err *e)
+enum err_code pg_sink_start_stream(struct pg_sink *s, struct err *e)
 {
 	bool unlogged = s->cfg->durability != DURABILITY_FULL;
 	buf_reset(&s->sql);
@@ -171,106 +167,17 @@ static enum err_code start_stream(struct pg_sink *s, struct err *e)
 	enum err_code rc = PQresultStatus(res) == PGRES_COPY_IN ? ERR_OK : pg_conn_error(&s->conn, res, e);
 	PQclear(res);
 	if (rc == ERR_OK && s->wire == WIRE_PG_BINARY)
-		rc = put(s, copy_header, sizeof copy_header, e);
+		rc = pg_sink_put(s, copy_header, sizeof copy_header, e);
 	if (rc == ERR_OK)
-		rc = put(s, s->buf.data, s->buf.len, e);
+		rc = pg_sink_put(s, s->buf.data, s->buf.len, e);
 	buf_reset(&s->buf);
 	return rc;
-}
-
-/* Adds bytes of a row: to the buffer as long as the result may be a small one, else to the stream. */
-static enum err_code add(struct pg_sink *s, const char *data, size_t len, struct err *e)
-{
-	enum err_code rc = ERR_OK;
-	if (s->mode == SINK_BUFFERING && s->buf.len + len > SMALL_BYTES)
-		rc = start_stream(s, e);
-	if (rc == ERR_OK && s->mode == SINK_STREAMING && s->buf.len + len > CHUNK_BYTES) {
-		rc = put(s, s->buf.data, s->buf.len, e);
-		buf_reset(&s->buf);
-		if (rc == ERR_OK && len > CHUNK_BYTES / 2)
-			return put(s, data, len, e);
-	}
-	if (rc == ERR_OK && !buf_add(&s->buf, data, len))
-		rc = err_nomem(e);
-	return rc;
-}
-
-static enum err_code add_binary_row(struct pg_sink *s, const struct row *row, struct err *e)
-{
-	char head[4] = {(char)(s->columns->n >> 8), (char)s->columns->n};
-	enum err_code rc = add(s, head, 2, e);
-	for (size_t i = 0; rc == ERR_OK && i < s->columns->n; i++) {
-		uint32_t len = (uint32_t)row->cells[i].len; /* -1 for NULL, as COPY has it */
-		for (int b = 0; b < 4; b++)
-			head[b] = (char)(len >> (24 - 8 * b));
-		rc = add(s, head, 4, e);
-		if (rc == ERR_OK && row->cells[i].len > 0)
-			rc = add(s, row->cells[i].data, len, e);
-	}
-	return rc;
-}
-
-/* One value in COPY's text form: PostgreSQL 15, COPY, "Text Format". */
-static enum err_code add_text_cell(struct pg_sink *s, const struct cell *c, struct err *e)
-{
-	if (c->len < 0)
-		return add(s, "\\N", 2, e);
-	enum err_code rc = ERR_OK;
-	size_t from = 0, len = (size_t)c->len;
-	for (size_t i = 0; rc == ERR_OK && i < len; i++) {
-		const char *escape = c->data[i] == '\\' ? "\\\\"
-		        : c->data[i] == '\t'            ? "\\t"
-		        : c->data[i] == '\n'            ? "\\n"
-		        : c->data[i] == '\r'            ? "\\r"
-		                                        : NULL;
-		if (!escape)
-			continue;
-		rc = add(s, c->data + from, i - from, e);
-		if (rc == ERR_OK)
-			rc = add(s, escape, 2, e);
-		from = i + 1;
-	}
-	return rc == ERR_OK ? add(s, c->data + from, len - from, e) : rc;
-}
-
-static enum err_code add_text_row(struct pg_sink *s, const struct row *row, struct err *e)
-{
-	enum err_code rc = ERR_OK;
-	for (size_t i = 0; rc == ERR_OK && i < s->columns->n; i++) {
-		rc = add_text_cell(s, &row->cells[i], e);
-		if (rc == ERR_OK)
-			rc = add(s, i + 1 < s->columns->n ? "\t" : "\n", 1, e);
-	}
-	return rc;
-}
-
-static enum err_code add_row(struct pg_sink *s, const struct row *row, struct err *e)
-{
-	s->rows++;
-	if (row->bytes > s->widest)
-		s->widest = row->bytes;
-	if (row->raw)
-		return add(s, row->raw, row->raw_len, e);
-	return s->wire == WIRE_PG_BINARY ? add_binary_row(s, row, e) : add_text_row(s, row, e);
-}
-
-static enum err_code fill(struct sink *base, struct feed *feed, struct err *e)
-{
-	struct row row;
-	for (bool done = false;;) {
-		enum err_code rc = feed->next(feed, &row, &done, e);
-		if (rc == ERR_OK && !done)
-			rc = add_row(pg_sink_self(base), &row, e);
-		if (rc != ERR_OK || done)
-			return rc;
-	}
 }
 
 static enum err_code begin(
         struct sink *base, const struct result_spec *spec, const struct columns *columns, enum wire wire, struct err *e)
 {
 	struct pg_sink *s = pg_sink_self(base);
-	(void)e;
 	s->spec = *spec;
 	s->columns = columns;
 	s->wire = wire;
@@ -279,7 +186,7 @@ static enum err_code begin(
 	s->mode = SINK_BUFFERING;
 	atomic_store(&s->cancelled, false);
 	buf_reset(&s->buf);
-	return ERR_OK;
+	return pg_sink_begin_rows(s, e);
 }
 
 /* Reads the results of what was sent, to the end; the first error is the one that counts. *failed is owned by the caller. */
@@ -304,9 +211,9 @@ static enum err_code drain(struct pg_sink *s, PGresult **failed, struct err *e)
 
 static enum err_code end_data(struct pg_sink *s, struct err *e)
 {
-	enum err_code rc = put(s, s->buf.data, s->buf.len, e);
+	enum err_code rc = pg_sink_put(s, s->buf.data, s->buf.len, e);
 	if (rc == ERR_OK && s->wire == WIRE_PG_BINARY)
-		rc = put(s, "\377\377", 2, e);
+		rc = pg_sink_put(s, "\377\377", 2, e);
 	if (rc == ERR_OK && PQputCopyEnd(s->conn.pg, NULL) != 1)
 		rc = pg_conn_error(&s->conn, NULL, e);
 	return rc;
@@ -327,13 +234,20 @@ static void template_name(struct pg_sink *s, char out[64])
 	snprintf(out, 64, TEMPLATE "%016" PRIx64 "%016" PRIx64, a, b);
 }
 
+static bool is_varlena(const struct pg_sink *s, const struct column *c)
+{
+	if (is_foreign(s))
+		return types_is_varlena(c);
+	return c->as_text || pg_type_is_varlena(c->type);
+}
+
 /* PostgreSQL makes a TOAST table and its index with every table that has a column of unlimited length, unless the
  * column's storage is PLAIN; a table LIKE a template inherits that. It halves the price of a small result. */
 static bool fits_template(const struct pg_sink *s)
 {
 	bool varlena = false;
 	for (size_t i = 0; i < s->columns->n; i++)
-		varlena = varlena || s->columns->list[i].as_text || pg_type_is_varlena(s->columns->list[i].type);
+		varlena = varlena || is_varlena(s, &s->columns->list[i]);
 	return varlena && s->widest + 8 * s->columns->n + 32 < PAGE_ROOM;
 }
 
@@ -346,7 +260,7 @@ static enum err_code make_template(struct pg_sink *s, const char *name, struct e
 	add_columns(s);
 	for (size_t i = 0; i < s->columns->n; i++) {
 		const struct column *c = &s->columns->list[i];
-		if (!c->as_text && !pg_type_is_varlena(c->type))
+		if (!is_varlena(s, c))
 			continue;
 		buf_addstr(&s->sql, "; ALTER TABLE ");
 		pg_sink_add_name(s, name);
@@ -429,7 +343,7 @@ static enum err_code publish_small(struct pg_sink *s, bool *occupied, struct err
 		if (status == PGRES_COPY_IN) {
 			PQclear(res);
 			const bool binary = s->wire == WIRE_PG_BINARY;
-			rc = binary ? put(s, copy_header, sizeof copy_header, e) : ERR_OK;
+			rc = binary ? pg_sink_put(s, copy_header, sizeof copy_header, e) : ERR_OK;
 			if (rc == ERR_OK)
 				rc = end_data(s, e);
 			break;
@@ -534,7 +448,7 @@ static enum err_code publish(struct sink *base, struct err *e)
 		rc = publish_small(s, &occupied, e);
 		if (occupied) {
 			*e = ERR_INIT;
-			rc = start_stream(s, e);
+			rc = pg_sink_start_stream(s, e);
 		}
 	}
 	if (occupied && rc == ERR_OK)
@@ -591,7 +505,7 @@ const struct sink_ops pg_sink_ops = {
         .connect = pg_sink_connect,
         .alive = alive,
         .begin = begin,
-        .fill = fill,
+        .fill = pg_sink_fill,
         .publish = publish,
         .abort = do_abort,
         .cancel = do_cancel,

@@ -9,6 +9,9 @@
 #include "shared/db/pg.h"
 #include "shared/db/pg_conn.h"
 
+#define PG_SINK_SMALL (128u << 10) /* bytes; a result up to this is written in one go */
+#define PG_SINK_CHUNK (256u << 10) /* bytes of a COPY stream that are sent together */
+
 enum sink_mode {
 	SINK_IDLE,
 	SINK_BUFFERING, /* rows are in buf, nothing has been sent */
@@ -32,8 +35,10 @@ struct pg_sink {
 	struct result_spec spec; /* strings borrowed from begin's caller */
 	const struct columns *columns;
 	enum wire wire;
-	struct buf buf; /* rows in COPY's form, without header and trailer */
-	struct buf sql; /* scratch */
+	unsigned char *forms; /* of each column: pg_sink_rows.c */
+	size_t n_forms;       /* that there is memory for */
+	struct buf buf;       /* rows in COPY's form, without header and trailer; at most two chunks */
+	struct buf sql;       /* scratch */
 	int64_t rows;
 	size_t widest; /* bytes of the largest row */
 };
@@ -51,6 +56,14 @@ void pg_sink_add_name(struct pg_sink *s, const char *name);
 void pg_sink_add_literal(struct pg_sink *s, const char *text);
 /* Sends s->sql and reads its results to the end (or to COPY IN). */
 enum err_code MUST_CHECK pg_sink_run(struct pg_sink *s, PGresult **res, struct err *e);
+
+/* Begins the long way: from here on rows go to the server as they come. */
+enum err_code MUST_CHECK pg_sink_start_stream(struct pg_sink *s, struct err *e);
+
+/* Rows (pg_sink_rows.c). */
+enum err_code MUST_CHECK pg_sink_begin_rows(struct pg_sink *s, struct err *e); /* columns and wire are set */
+enum err_code MUST_CHECK pg_sink_put(struct pg_sink *s, const char *data, size_t len, struct err *e); /* into COPY */
+enum err_code pg_sink_fill(struct sink *base, struct feed *feed, struct err *e);
 
 /* The registry (pg_registry.c). */
 enum err_code MUST_CHECK pg_registry_open(struct pg_sink *s, struct err *e); /* makes its tables, reads the epoch */

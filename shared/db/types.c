@@ -63,7 +63,7 @@ static const struct target targets[][2] = {
         [KIND_VARBINARY] = {PG("bytea", PLAIN, ""), MY("VARBINARY", LENGTH)},
         [KIND_BYTES] = {PG("bytea", PLAIN, ""), MY("BLOB", BY_LENGTH)},
         [KIND_BIT] = {PG("bit", LENGTH, ""), MY("BIT", LENGTH)},
-        [KIND_JSON] = {PG("json", PLAIN, ""), MY("JSON", PLAIN)},
+        [KIND_JSON] = {PG("json", PLAIN, ""), MY("LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", PLAIN)},
         [KIND_UUID] = {PG("uuid", PLAIN, ""), MY("CHAR(36)", PLAIN)},
         [KIND_INET] = {PG("inet", PLAIN, ""), MY("VARCHAR(49)", PLAIN)},
 };
@@ -72,6 +72,9 @@ static bool is_between(int64_t v, int64_t least, int64_t most)
 {
 	return v >= least && v <= most;
 }
+
+/* (MySQL's JSON is none of the targets: MariaDB's is a LONGTEXT like this one with a check that refuses 32 levels and more,
+ * MySQL's rounds numbers and drops what is said twice.) */
 
 /* Has the engine the kind in this size? */
 static bool fits(enum db_engine results, const struct column *c)
@@ -135,4 +138,120 @@ void types_declare(enum db_engine results, const struct column *c, struct buf *o
 bool types_is_text(enum db_engine results, const struct column *c)
 {
 	return c->kind == KIND_TEXT || (!fits(results, c) && !is_bytes(c->kind));
+}
+
+bool types_is_varlena(const struct column *c)
+{
+	switch (c->kind) {
+	case KIND_TEXT:
+	case KIND_CHAR:
+	case KIND_VARCHAR:
+	case KIND_UINT64:
+	case KIND_DECIMAL:
+	case KIND_BINARY:
+	case KIND_VARBINARY:
+	case KIND_BYTES:
+	case KIND_BIT:
+	case KIND_JSON:
+	case KIND_INET:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* --- values without a counterpart --- */
+
+bool types_is_partial(enum db_engine results, const struct column *c)
+{
+	switch (c->kind) {
+	case KIND_DATE:
+	case KIND_TIMESTAMP:
+	case KIND_INSTANT:
+	case KIND_UNIXTIME:
+		return true;
+	case KIND_DECIMAL:
+	case KIND_FLOAT:
+	case KIND_DOUBLE:
+		return results == DB_MYSQL && fits(results, c);
+	default:
+		return false;
+	}
+}
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* The number of the n digits at text. */
+static int number(const char *text, size_t n)
+{
+	int v = 0;
+	for (size_t i = 0; i < n; i++)
+		v = v * 10 + (text[i] - '0');
+	return v;
+}
+
+static bool has_shape_of_date(const char *cell, size_t len)
+{
+	if (len < 10 || cell[4] != '-' || cell[7] != '-')
+		return false;
+	for (size_t i = 0; i < 10; i++)
+		if (i != 4 && i != 7 && !is_digit(cell[i]))
+			return false;
+	return true;
+}
+
+/* Is it a day of the calendar? What is no date at all is: the server says what is wrong with it. */
+static bool is_day(const char *cell, size_t len)
+{
+	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	if (!has_shape_of_date(cell, len))
+		return true;
+	int year = number(cell, 4), month = number(cell + 5, 2), day = number(cell + 8, 2);
+	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+	if (!is_between(year, 1, 9999) || !is_between(month, 1, 12))
+		return false;
+	return is_between(day, 1, days[month - 1] + (month == 2 && leap));
+}
+
+/* Is it within the years that MySQL has, 0000 to 9999? */
+static bool is_mysql_date(const char *cell, size_t len)
+{
+	return has_shape_of_date(cell, len) && cell[len - 1] != 'C'; /* BC */
+}
+
+/* Within MySQL's TIMESTAMP? It begins after the first moment of 1970, which is its zero; where it ends (2038, 2106) is the
+ * server's affair. */
+static bool is_unixtime(const char *cell, size_t len)
+{
+	static const char zero[] = "1970-01-01 00:00:00.000000";
+	if (!is_mysql_date(cell, len) || number(cell, 4) > 2106)
+		return false;
+	return len >= sizeof zero || memcmp(cell, zero, len) != 0;
+}
+
+static bool is_number(const char *cell, size_t len)
+{
+	bool sign = len > 0 && (cell[0] == '-' || cell[0] == '+');
+	return len > sign && (is_digit(cell[sign]) || cell[sign] == '.');
+}
+
+bool types_has_value(enum db_engine results, const struct column *c, const char *cell, size_t len)
+{
+	if (!types_is_partial(results, c))
+		return true;
+	if (results != DB_MYSQL)
+		return is_day(cell, len);
+	switch (c->kind) {
+	case KIND_DATE:
+	case KIND_TIMESTAMP:
+	case KIND_INSTANT:
+		return is_mysql_date(cell, len);
+	case KIND_UNIXTIME:
+		return is_unixtime(cell, len);
+	default:
+		return is_number(cell, len);
+	}
 }

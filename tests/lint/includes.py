@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 # What the files of a directory may include of the project; the longest prefix counts.
 MAY_INCLUDE = {
-    'fcgi/': ('fcgi/', 'shared/base/', 'shared/config/', 'shared/tasks/', 'shared/queue/'),
+    'fcgi/': ('fcgi/', 'shared/base/', 'shared/config/', 'shared/sql/', 'shared/tasks/', 'shared/queue/'),
     'worker/': ('worker/', 'shared/'),
     'shared/base/': ('shared/base/',),
     'shared/config/': ('shared/config/', 'shared/base/'),
     'shared/queue/': ('shared/queue/', 'shared/config/', 'shared/base/'),
-    'shared/tasks/': ('shared/tasks/', 'shared/queue/', 'shared/config/', 'shared/base/'),
-    'shared/db/': ('shared/db/', 'shared/config/', 'shared/base/'),
+    'shared/sql/': ('shared/sql/', 'shared/config/', 'shared/base/'),
+    'shared/tasks/': ('shared/tasks/', 'shared/sql/', 'shared/queue/', 'shared/config/', 'shared/base/'),
+    'shared/db/': ('shared/db/', 'shared/sql/', 'shared/config/', 'shared/base/'),
     'tests/': ('tests/', 'fcgi/', 'worker/', 'shared/'),
 }
 

@@ -71,7 +71,8 @@ static enum err_code decode(struct span s, const char *what, char **out, struct 
 		if (high < 0 || low < 0 || high + low == 0) {
 			free(text);
 			return err_set(e, ERR_INVALID,
-			        "expected " CH_URL_FORM ", got a %s with a %% that is not followed by two hex digits", what);
+			        "expected " CH_URL_FORM ", got a %s with a %% that is not followed by two hex digits",
+			        what);
 		}
 		text[n++] = (char)(high * 16 + low);
 		i += 2;
@@ -256,7 +257,8 @@ static enum err_code answer_native(struct span s, struct err *e)
 	if (database.len > 0 && !is_host(database, false))
 		database = (struct span){"DATABASE", 8};
 	return err_set(e, ERR_INVALID,
-	        "expected " CH_URL_FORM ", got an address of the native protocol: ClickHouse is asked over HTTP, so write "
+	        "expected " CH_URL_FORM
+	        ", got an address of the native protocol: ClickHouse is asked over HTTP, so write "
 	        "%s://USER:PASSWORD@%.*s:%d/%.*s",
 	        secure ? "https" : "http", (int)host.len, host.at, secure ? HTTPS_PORT : HTTP_PORT, (int)database.len,
 	        database.len ? database.at : "");

@@ -7,9 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shared/config/ch_url.h"
 #include "shared/config/config_shape.h"
 #include "shared/config/config_table.h"
 #include "shared/config/config_value.h"
+#include "shared/config/mysql_dsn.h"
 
 enum { PATH_SIZE = 160 };
 
@@ -90,6 +92,47 @@ static enum err_code check_password(
 	return rc == ERR_OK ? ERR_OK : place(at, "password_file", e);
 }
 
+/* --- addresses --- */
+
+/* All but libpq's own syntax, which libpq reads when it connects; it is not linked to every program. */
+static enum err_code check_pg_dsn(const char *dsn, struct err *e)
+{
+	if (strncmp(dsn, "postgresql://", 13) == 0 || strncmp(dsn, "postgres://", 11) == 0 || strchr(dsn, '='))
+		return ERR_OK;
+	return err_set(e, ERR_INVALID,
+	        "expected postgresql://user:password@host:port/database or keyword=value pairs, got neither");
+}
+
+static enum err_code check_mysql_dsn(const char *dsn, bool writes, struct err *e)
+{
+	struct mysql_dsn parsed;
+	enum err_code rc = mysql_dsn_parse(dsn, &parsed, e);
+	if (rc == ERR_OK && writes && !parsed.database[0])
+		rc = err_set(e, ERR_INVALID, "expected a dsn with the database that results are written to, got none");
+	mysql_dsn_fini(&parsed);
+	return rc;
+}
+
+static enum err_code check_dsn(
+        const struct config_db_place *at, enum db_engine engine, const char *dsn, bool writes, struct err *e)
+{
+	enum err_code rc = ERR_OK;
+	struct ch_url url;
+	switch (engine) {
+	case DB_POSTGRES:
+		rc = check_pg_dsn(dsn, e);
+		break;
+	case DB_MYSQL:
+		rc = check_mysql_dsn(dsn, writes, e);
+		break;
+	case DB_CLICKHOUSE:
+		rc = ch_url_parse(dsn, &url, e);
+		ch_url_fini(&url);
+		break;
+	}
+	return rc == ERR_OK ? ERR_OK : place(at, "dsn", e);
+}
+
 /* --- storage engines --- */
 
 static enum err_code check_storage_engine(const struct config_db_place *at, struct cfg_results *db, struct err *e)
@@ -111,11 +154,14 @@ static enum err_code check_storage_engine(const struct config_db_place *at, stru
 
 enum err_code config_db_source(const struct config_db_place *at, bool connects, struct cfg_source *db, struct err *e)
 {
-	return check_password(at, connects, db->password_file, &db->password, e);
+	enum err_code rc = check_dsn(at, db->engine, db->dsn, false, e);
+	return rc == ERR_OK ? check_password(at, connects, db->password_file, &db->password, e) : rc;
 }
 
 enum err_code config_db_results(const struct config_db_place *at, bool connects, struct cfg_results *db, struct err *e)
 {
-	enum err_code rc = check_password(at, connects, db->password_file, &db->password, e);
+	enum err_code rc = check_dsn(at, db->engine, db->dsn, true, e);
+	if (rc == ERR_OK)
+		rc = check_password(at, connects, db->password_file, &db->password, e);
 	return rc == ERR_OK ? check_storage_engine(at, db, e) : rc;
 }

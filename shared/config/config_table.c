@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "shared/base/parse.h"
+#include "shared/config/ch_url.h"
 #include "shared/config/config_value.h"
+#include "shared/config/mysql_dsn.h"
 #include "shared/config/redis_url.h"
 
 #define MS INT64_C(1)
@@ -100,7 +102,9 @@ _Static_assert(sizeof(enum log_level) == sizeof(int) && sizeof(enum db_engine) =
 	.type = "choice", RULE(.kind = KEY_CHOICE, AT(s, member), .choices = (names), __VA_ARGS__)
 
 #define TYPE_HELP "The kind of database; mariadb is another name of mysql, postgresql of postgres."
-#define DSN_HELP "How to connect; for postgres a libpq connection string or URI."
+#define DSN_HELP "How to connect; postgres: a libpq connection string or URI; mysql: `" MYSQL_DSN_FORM "`"
+#define SOURCE_DSN_HELP DSN_HELP "; clickhouse: `" CH_URL_FORM "`."
+#define RESULTS_DSN_HELP DSN_HELP "."
 #define PASSWORD_HELP "Comes before a password in the dsn."
 #define PASSWORD_FILE_HELP "A file that holds the password; a newline at its end does not belong to it."
 #define MAX_ACTIVE_HELP \
@@ -109,9 +113,9 @@ _Static_assert(sizeof(enum log_level) == sizeof(int) && sizeof(enum db_engine) =
 	"slots."
 #define IDLE_LIFETIME_HELP "A connection that no job has used for so long is closed; 0: never."
 #define CONNECT_TIMEOUT_HELP "How long connecting may take."
-/* The keys that sources and results have in common, in two groups: the sample has the types' own keys in between. */
-#define CREDENTIALS(section, s) \
-	{.path = section ".*.dsn", TEXT(s, dsn, .min = 1, .max = 4096, .secret = true), .help = DSN_HELP}, \
+/* The keys that sources and results have in common, in two groups. */
+#define CREDENTIALS(section, s, dsn_help) \
+	{.path = section ".*.dsn", TEXT(s, dsn, .min = 1, .max = 4096, .secret = true), .help = dsn_help}, \
 	        {.path = section ".*.password", \
 	                .fallback = "\"\"", \
 	                TEXT(s, password, .max = CONFIG_PASSWORD_MAX, .secret = true), \
@@ -287,7 +291,7 @@ static const struct config_key keys[] = {
                 .help = "How long the drop of one table waits for its readers."},
 
         {.path = "sources.*.type", CHOICE(cfg_source, engine, engines, .aliases = engine_aliases), .help = TYPE_HELP},
-        CREDENTIALS("sources", cfg_source),
+        CREDENTIALS("sources", cfg_source, SOURCE_DSN_HELP),
         {.path = "sources.*.read_only",
                 .fallback = "true",
                 BOOLEAN(cfg_source, read_only),
@@ -301,7 +305,7 @@ static const struct config_key keys[] = {
         {.path = "results.*.type",
                 CHOICE(cfg_results, engine, result_engines, .aliases = engine_aliases),
                 .help = TYPE_HELP},
-        CREDENTIALS("results", cfg_results),
+        CREDENTIALS("results", cfg_results, RESULTS_DSN_HELP),
         {.path = "results.*.storage_engine",
                 .fallback = "\"\"",
                 TEXT(cfg_results, storage_engine, .max = 64, .check = check_storage_engine),

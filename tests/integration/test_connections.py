@@ -8,7 +8,7 @@ import time
 import pytest
 
 from faults_support import hgetall, wait_state
-from support import SLOW, wait_until
+from support import SLOW, Program, wait_until
 from test_several_databases import DIRECTORIES, several, source_of, start
 
 SECRET = "hunter2 'with\\ %40 all"
@@ -253,3 +253,20 @@ def test_sessions_notice_a_host_that_has_vanished(locked, db, idle, user):
                         ("tcp_keepalives_count", "3" if idle != "0" else "0"), ("tcp_user_timeout", user)):
         job_id = locked.succeed("several_setting", name, db=db)
         assert locked.rows(job_id) == [(value,)], name
+
+
+@pytest.mark.parametrize("program", ["worker", "fcgi", "expire"])
+def test_dsn_that_is_none_ends_the_start(locked, program):
+    """Every program says file:line, key and what to write instead, without the secret, and ends with status 2."""
+    config = locked.dir / "wrong.yml"
+    lines = locked.config_path.read_text().splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("sources:"))
+    lines[at + 1:at + 1] = ["  events:", "    type: clickhouse", f"    dsn: tcp://events:9000?username=u&password={SECRET.split()[0]}&database=d"]
+    config.write_text("\n".join(lines) + "\n")
+    run = Program(f"wrong-{program}", [locked.bin_dir / f"dungbeetle-{program}", "--config", config], locked.dir / f"wrong-{program}.log",
+                  env=locked.workers[0].env).start()
+    assert run.wait(10 * SLOW) == 2
+    said = run.log_text()
+    assert f"{config}:{at + 4}: sources.events.dsn: expected http" in said
+    assert "http://" in said
+    assert SECRET.split()[0] not in said

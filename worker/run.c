@@ -68,7 +68,7 @@ static enum err_code connect_both(struct run *r, struct err *e)
 	if (r->order->fence)
 		rc = r->sink->ops->fence(r->sink, s->lease.job_id, r->order->run, r->order->job.ttl_ms, e);
 	if (rc != ERR_OK && rc != ERR_LOST)
-		err_prefix(e, "results database '%s'", r->sink_cfg->name);
+		err_prefix(e, "results database '%s'", r->order->job.results);
 	return rc;
 }
 
@@ -141,7 +141,7 @@ static enum err_code of_sink(struct run *r, enum err_code rc, struct err *e)
 	if (rc != ERR_UNAVAILABLE)
 		return rc;
 	worker_wake(r->slot->worker, WAKE_JANITOR);
-	return err_prefix(e, "results database '%s'", r->sink_cfg->name);
+	return err_prefix(e, "results database '%s'", r->order->job.results);
 }
 
 /* The databases' part. What is broken off is aborted by the caller. */

@@ -108,14 +108,13 @@ _Static_assert(sizeof(enum log_level) == sizeof(int) && sizeof(enum db_engine) =
 #define PASSWORD_HELP "Comes before a password in the dsn."
 #define PASSWORD_FILE_HELP "A file that holds the password; a newline at its end does not belong to it."
 #define MAX_ACTIVE_HELP \
-	"Most connections of one worker process for its jobs; a job that needs one more waits; 0: as many as there " \
-	"are " \
-	"slots."
+	"Most connections of one worker process for its jobs; a job that needs one more waits; 0: as many as it " \
+	"has slots."
 #define IDLE_LIFETIME_HELP "A connection that no job has used for so long is closed; 0: never."
 #define CONNECT_TIMEOUT_HELP "How long connecting may take."
 /* The keys that sources and results have in common, in two groups. */
 #define CREDENTIALS(section, s, dsn_help) \
-	{.path = section ".*.dsn", TEXT(s, dsn, .min = 1, .max = 4096, .secret = true), .help = dsn_help}, \
+	{.path = section ".*.dsn", TEXT(s, dsn, .min = 1, .max = 4096, .secret = true), .help = (dsn_help)}, \
 	        {.path = section ".*.password", \
 	                .fallback = "\"\"", \
 	                TEXT(s, password, .max = CONFIG_PASSWORD_MAX, .secret = true), \

@@ -363,12 +363,13 @@ static enum err_code publish_small(struct pg_sink *s, bool *occupied, struct err
 	}
 	for (size_t i = 0; i < sizeof states / sizeof *states; i++)
 		*occupied = *occupied || pg_is_state(failed, states[i]);
+	bool vanished = pg_is_state(failed, "42P01"); /* somebody has dropped a template, or the registry */
 	PQclear(failed);
 	if (rc != ERR_OK && PQstatus(s->conn.pg) == CONNECTION_OK)
 		PQclear(PQexec(s->conn.pg, "ROLLBACK"));
 	if (*occupied)
 		forget_templates(s);
-	return rc;
+	return vanished ? pg_registry_make(s, e) : rc;
 }
 
 /* --- the long way --- */

@@ -5,7 +5,7 @@
  *   keeper    beats for the leases, finds dead workers' jobs, promotes jobs that are due, watches time limits
  *   listener  hears of cancels and of reasons to wake up
  *   canceller asks databases to stop what a slot runs, again and again until the slot says it has stopped
- *   janitor   drops purged results, deals with the losses of a results server's crash
+ *   janitor   drops purged results, deals with the losses of a results server's crash, closes connections that idle
  *
  * Locks, in the order in which they may be taken: slot.cancelling, slot.lock, worker.lock; those of gates and of health
  * are taken with none of them held. None is held during I/O but slot.cancelling, which is what it is for.

@@ -1,5 +1,6 @@
 /* The janitor: what is to be done in the results databases beside the runs. Drops the tables of deleted jobs (purges),
- * and after a crash of a results server tells the jobs whose results that cost. One thread, connections of its own. */
+ * after a crash of a results server tells the jobs whose results that cost, and closes the runs' connections that have
+ * idled for too long. One thread, connections of its own. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,9 +9,10 @@
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/base/parse.h"
-#include "worker/worker.h"
+#include "worker/connect.h"
 
 #define ROUND_MS 2000
+#define AWAY_MS 500 /* the same while a results database is away: when it is back it may have to be mended at once */
 
 struct janitor {
 	struct worker *w;
@@ -175,6 +177,14 @@ static bool set_up(struct janitor *j)
 	return true;
 }
 
+static bool any_away(const struct janitor *j)
+{
+	bool any = false;
+	for (size_t i = 0; i < j->n; i++)
+		any = any || j->away[i];
+	return any;
+}
+
 void *janitor_main(void *ctx)
 {
 	struct janitor j = {.w = ctx};
@@ -187,7 +197,8 @@ void *janitor_main(void *ctx)
 		for (size_t i = 0; i < j.n && !atomic_load(&j.w->stopping); i++)
 			check_results(&j, i);
 		do_purges(&j);
-		worker_wait(j.w, WAKE_JANITOR, ROUND_MS, &j.w->stopping);
+		connect_close_idle(j.w);
+		worker_wait(j.w, WAKE_JANITOR, any_away(&j) ? AWAY_MS : ROUND_MS, &j.w->stopping);
 	}
 	for (size_t i = 0; i < j.n; i++)
 		j.sinks[i]->ops->free(j.sinks[i]);

@@ -13,6 +13,7 @@
 #include "shared/base/log.h"
 #include "shared/base/notify.h"
 #include "worker/check.h"
+#include "worker/connect.h"
 #include "worker/worker.h"
 
 #define SLOT_STACK (512u << 10)
@@ -89,11 +90,10 @@ static bool make_slots(struct worker *w)
 			s->lease.queue = s->queue->name;
 			s->lease.consumer = s->consumer;
 			s->redis = redis_new(c);
-			s->sources = calloc(c->n_sources + 1, sizeof *s->sources);
-			s->sinks = calloc(c->n_results + 1, sizeof *s->sinks);
+			s->candidates = calloc(c->n_sources + 1, sizeof *s->candidates);
 			pthread_mutex_init(&s->cancelling, NULL);
 			pthread_mutex_init(&s->lock, NULL);
-			if (!s->redis || !s->sources || !s->sinks)
+			if (!s->redis || !s->candidates)
 				return false;
 		}
 	return w->slots != NULL;
@@ -102,17 +102,9 @@ static bool make_slots(struct worker *w)
 /* What make_slots has made of them: all, or less when it failed. */
 static void free_slots(struct worker *w)
 {
-	const struct config *c = w->config;
 	for (size_t n = 0; w->slots && n < w->n_slots; n++) {
 		struct slot *s = &w->slots[n];
-		for (size_t i = 0; s->sources && i < c->n_sources; i++)
-			if (s->sources[i])
-				s->sources[i]->ops->free(s->sources[i]);
-		for (size_t i = 0; s->sinks && i < c->n_results; i++)
-			if (s->sinks[i])
-				s->sinks[i]->ops->free(s->sinks[i]);
-		free(s->sources);
-		free(s->sinks);
+		free(s->candidates);
 		redis_free(s->redis);
 		pthread_mutex_destroy(&s->cancelling);
 		pthread_mutex_destroy(&s->lock);
@@ -290,10 +282,11 @@ static int start(const struct config *c, struct task_set *tasks, const sigset_t 
 	int status = 1;
 	init_worker(&w, c);
 	w.tasks = task_holder_new(task_set_ref(tasks));
-	if (w.tasks && make_queues(&w, tasks) && make_slots(&w))
+	if (w.tasks && make_queues(&w, tasks) && make_slots(&w) && connect_open(&w))
 		status = run(&w, signals);
 	else
 		log_error("out of memory");
+	connect_close(&w);
 	free_slots(&w);
 	free(w.queues);
 	task_holder_free(w.tasks);

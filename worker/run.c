@@ -1,30 +1,13 @@
 #include "worker/run.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "shared/base/clock.h"
+#include "worker/connect.h"
 #include "worker/json.h"
 
 #define LIMIT_GRACE_MS 2000 /* the server's own time limit comes first; ours is for when it does not */
-
-struct source *slot_source(struct slot *s, size_t i)
-{
-	const struct cfg_source *cfg = &s->worker->config->sources[i];
-	if (!s->sources[i])
-		s->sources[i] = driver_source(cfg->engine)->make(cfg);
-	return s->sources[i];
-}
-
-struct sink *slot_sink(struct slot *s, size_t i)
-{
-	const struct cfg_results *cfg = &s->worker->config->results[i];
-	if (!s->sinks[i])
-		s->sinks[i] = driver_sink(cfg->engine)->make(cfg);
-	return s->sinks[i];
-}
 
 /* What a run works with; all borrowed but args and columns. */
 struct run {
@@ -32,42 +15,14 @@ struct run {
 	struct slot *slot;
 	const struct work_order *order;
 	const struct task *task;
-	const struct cfg_source *source_cfg;
-	struct source *source;
+	const struct cfg_results *sink_cfg;
+	struct source *source; /* the slot's, like the sink */
 	struct sink *sink;
 	struct arg_list args;
 	struct columns columns;
 	int64_t timeout_ms, max_rows, max_bytes;
 	int64_t rows, bytes;
 };
-
-static enum err_code pick_source(struct run *r, struct err *e)
-{
-	const struct config *c = r->slot->worker->config;
-	const char *name = r->order->job.db;
-	if (!name[0] && r->task->n_dbs) {
-		uint32_t random = 0;
-		ssize_t ignored = getrandom(&random, sizeof random, 0);
-		(void)ignored;
-		name = r->task->dbs[random % r->task->n_dbs];
-	}
-	r->source_cfg = config_source(c, name);
-	if (!r->source_cfg)
-		return err_set(e, ERR_UNAVAILABLE, "this worker's configuration has no source '%s'", name);
-	r->source = slot_source(r->slot, (size_t)(r->source_cfg - c->sources));
-	return r->source ? ERR_OK : err_nomem(e);
-}
-
-static enum err_code pick_sink(struct run *r, struct err *e)
-{
-	const struct config *c = r->slot->worker->config;
-	const struct cfg_results *cfg = config_results(c, r->order->job.results);
-	if (!cfg)
-		return err_set(e, ERR_UNAVAILABLE, "this worker's configuration has no results database '%s'",
-		        r->order->job.results);
-	r->sink = slot_sink(r->slot, (size_t)(cfg - c->results));
-	return r->sink ? ERR_OK : err_nomem(e);
-}
 
 static int64_t either(int64_t of_task, int64_t of_all)
 {
@@ -80,17 +35,16 @@ static enum err_code set_up(struct run *r, struct task_set *set, struct err *e)
 	r->task = task_set_find(set, r->order->job.task, strlen(r->order->job.task));
 	if (!r->task) /* an older worker in a rolling upgrade: another one may know it */
 		return err_set(e, ERR_UNAVAILABLE, "this worker has no task '%s'", r->order->job.task);
-	enum err_code rc = pick_source(r, e);
-	if (rc == ERR_OK)
-		rc = pick_sink(r, e);
-	if (rc == ERR_OK)
-		rc = arg_list_parse(&r->args, r->order->job.args, e);
+	r->sink_cfg = config_results(c, r->order->job.results);
+	if (!r->sink_cfg)
+		return err_set(e, ERR_UNAVAILABLE, "this worker's configuration has no results database '%s'",
+		        r->order->job.results);
+	enum err_code rc = arg_list_parse(&r->args, r->order->job.args, e);
 	if (rc != ERR_OK)
 		return rc;
 	if (r->args.n != (size_t)r->task->n_placeholders)
 		return err_set(e, ERR_PERMANENT, "task '%s' takes %d arguments, got %zu", r->task->name,
 		        r->task->n_placeholders, r->args.n);
-	r->timeout_ms = r->order->job.timeout_ms ? r->order->job.timeout_ms : r->source_cfg->timeout_ms;
 	r->max_rows = either(r->task->max_rows, c->jobs.max_rows);
 	r->max_bytes = either(r->task->max_bytes, c->jobs.max_bytes);
 	return ERR_OK;
@@ -98,33 +52,24 @@ static enum err_code set_up(struct run *r, struct task_set *set, struct err *e)
 
 static enum err_code connect_both(struct run *r, struct err *e)
 {
-	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): set_up has set it */
-	enum err_code rc = r->source->ops->connect(r->source, e);
-	if (rc != ERR_OK) {
-		err_prefix(e, "source '%s'", r->source_cfg->name);
+	struct slot *s = r->slot;
+	const struct cfg_source *cfg = NULL;
+	r->timeout_ms = r->order->job.timeout_ms;
+	enum err_code rc = connect_source(s, r->task, r->order->job.db, r->timeout_ms, &cfg, e);
+	if (rc != ERR_OK)
 		return rc;
-	}
-	rc = r->sink->ops->connect(r->sink, e);
-	if (rc == ERR_OK && r->order->fence)
-		rc = r->sink->ops->fence(r->sink, r->slot->lease.job_id, r->order->run, r->order->job.ttl_ms, e);
+	if (!r->timeout_ms)
+		r->timeout_ms = cfg->timeout_ms;
+	r->source = s->source_held;
+	rc = connect_sink(s, r->sink_cfg, r->timeout_ms, e);
+	if (rc != ERR_OK)
+		return rc;
+	r->sink = s->sink_held;
+	if (r->order->fence)
+		rc = r->sink->ops->fence(r->sink, s->lease.job_id, r->order->run, r->order->job.ttl_ms, e);
 	if (rc != ERR_OK && rc != ERR_LOST)
 		err_prefix(e, "results database '%s'", r->order->job.results);
 	return rc;
-}
-
-static enum err_code stopped(const struct slot *s, const struct run *r, struct err *e)
-{
-	switch (atomic_load(&s->stop)) {
-	case STOP_LOST:
-		return err_set(e, ERR_LOST, "the job was deleted or taken over");
-	case STOP_DRAIN:
-		return err_set(e, ERR_CANCELLED, "the worker is stopping");
-	case STOP_TIMEOUT:
-		return err_set(e, ERR_TRANSIENT, "the time limit of %lld ms is over", (long long)r->timeout_ms);
-	case STOP_NONE:
-		break;
-	}
-	return ERR_OK;
 }
 
 static enum err_code check_limits(const struct run *r, struct err *e)
@@ -142,7 +87,7 @@ static enum err_code check_limits(const struct run *r, struct err *e)
 static enum err_code next_row(struct feed *f, struct row *row, bool *done, struct err *e)
 {
 	struct run *r = (struct run *)(void *)f;
-	enum err_code rc = stopped(r->slot, r, e);
+	enum err_code rc = slot_stopped(r->slot, r->timeout_ms, e);
 	if (rc == ERR_OK)
 		rc = r->source->ops->next(r->source, row, done, e);
 	if (rc != ERR_OK || *done)
@@ -163,7 +108,7 @@ static enum err_code confirm_lease(struct run *r, struct err *e)
 		pthread_mutex_lock(&s->lock);
 		bool certain = clock_mono_ms() - s->leased_ms < c->worker.lease_ms * 2 / 3;
 		pthread_mutex_unlock(&s->lock);
-		rc = stopped(s, r, e);
+		rc = slot_stopped(s, r->timeout_ms, e);
 		if (certain || rc != ERR_OK)
 			return rc;
 		int64_t asked = clock_mono_ms();
@@ -197,6 +142,15 @@ static enum err_code fix_names(struct run *r, struct err *e)
 	return columns_fix_names(&r->columns, &rules, e);
 }
 
+/* What a function of the sink has returned. A server that went away may have crashed: the janitor is to look at once. */
+static enum err_code of_sink(struct run *r, enum err_code rc, struct err *e)
+{
+	if (rc != ERR_UNAVAILABLE)
+		return rc;
+	worker_wake(r->slot->worker, WAKE_JANITOR);
+	return err_prefix(e, "results database '%s'", r->order->job.results);
+}
+
 /* The databases' part. What is broken off is aborted by the caller. */
 static enum err_code execute(struct run *r, const char *table, struct err *e)
 {
@@ -216,7 +170,7 @@ static enum err_code execute(struct run *r, const char *table, struct err *e)
 	        .run = r->order->run,
 	        .ttl_ms = r->order->job.ttl_ms};
 	enum wire wire = WIRE_TEXT;
-	enum err_code rc = stopped(s, r, e);
+	enum err_code rc = slot_stopped(s, r->timeout_ms, e);
 	if (rc == ERR_OK)
 		rc = r->source->ops->begin(r->source, &q, r->sink->ops->wires, &r->columns, &wire, e);
 	if (rc == ERR_OK && r->columns.n == 0)
@@ -224,12 +178,12 @@ static enum err_code execute(struct run *r, const char *table, struct err *e)
 	if (rc == ERR_OK)
 		rc = fix_names(r, e);
 	if (rc == ERR_OK)
-		rc = r->sink->ops->begin(r->sink, &spec, &r->columns, wire, e);
+		rc = of_sink(r, r->sink->ops->begin(r->sink, &spec, &r->columns, wire, e), e);
 	if (rc == ERR_OK)
-		rc = r->sink->ops->fill(r->sink, &r->feed, e);
+		rc = of_sink(r, r->sink->ops->fill(r->sink, &r->feed, e), e);
 	if (rc == ERR_OK)
 		rc = confirm_lease(r, e);
-	return rc == ERR_OK ? r->sink->ops->publish(r->sink, e) : rc;
+	return rc == ERR_OK ? of_sink(r, r->sink->ops->publish(r->sink, e), e) : rc;
 }
 
 /* Lets others cancel what the run does in the databases, or ends that. */
@@ -251,12 +205,13 @@ enum err_code run_job(struct slot *s, const struct work_order *order, struct run
 {
 	struct run r = {.feed.next = next_row, .slot = s, .order = order};
 	struct task_set *set = task_holder_get(s->worker->tasks);
-	int64_t began = clock_mono_ms();
+	int64_t began = 0;
 	snprintf(out->table, sizeof out->table, QUEUE_TABLE_PREFIX "%s", s->lease.job_id);
 	enum err_code rc = set_up(&r, set, e);
 	if (rc == ERR_OK)
 		rc = connect_both(&r, e);
 	if (rc == ERR_OK) {
+		began = clock_mono_ms();
 		expose(&r, true);
 		rc = execute(&r, out->table, e);
 		expose(&r, false);
@@ -266,12 +221,13 @@ enum err_code run_job(struct slot *s, const struct work_order *order, struct run
 		}
 		/* A database's "canceled" is only as good as the reason that we know for it. */
 		struct err why = ERR_INIT;
-		if (rc != ERR_OK && rc != ERR_LOST && stopped(s, &r, &why) != ERR_OK)
+		if (rc != ERR_OK && rc != ERR_LOST && slot_stopped(s, r.timeout_ms, &why) != ERR_OK)
 			*e = why;
 		else if (rc == ERR_TRANSIENT && r.timeout_ms && clock_mono_ms() - began >= r.timeout_ms)
 			err_set(e, ERR_TRANSIENT, "the time limit of %lld ms is over", (long long)r.timeout_ms);
 		rc = rc == ERR_OK ? rc : e->code;
 	}
+	connect_leave_source(s);
 	out->rows = r.rows;
 	columns_fini(&r.columns);
 	arg_list_fini(&r.args);

@@ -9,11 +9,7 @@ struct run_result {
 	char table[64];
 };
 
-/* ERR_OK: published. The codes are those that settle_decide reads; ERR_LOST: the run is not current any more. */
+/* ERR_OK: published, and the slot still holds the sink (connect_leave_sink). The codes are those that settle_decide reads; ERR_LOST: the run is not current any more. */
 enum err_code MUST_CHECK run_job(struct slot *s, const struct work_order *order, struct run_result *out, struct err *e);
-
-/* The slot's connection objects, made at first use. Index as in the configuration. NULL: no memory. */
-struct source *slot_source(struct slot *s, size_t i);
-struct sink *slot_sink(struct slot *s, size_t i);
 
 #endif

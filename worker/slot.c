@@ -6,6 +6,7 @@
 
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
+#include "worker/connect.h"
 #include "worker/run.h"
 #include "worker/settle.h"
 
@@ -200,8 +201,7 @@ static void log_end(const struct slot *s, const struct work_entry *entry, const 
 static void take_back(struct slot *s, const struct work_order *order, const struct work_entry *entry)
 {
 	struct err e = ERR_INIT;
-	const struct cfg_results *cfg = config_results(s->worker->config, order->job.results);
-	struct sink *sink = cfg ? slot_sink(s, (size_t)(cfg - s->worker->config->results)) : NULL;
+	struct sink *sink = s->sink_held;
 	if (sink && sink->ops->purge(sink, entry->job_id, order->run, &e) != ERR_OK)
 		log_warn("a lost run's result stays until it expires job=%s run=%lld error=\"%s\"", entry->job_id,
 		        (long long)order->run, e.text);
@@ -229,10 +229,10 @@ static void lose(struct slot *s, const struct work_order *order, const struct wo
 static void look_after(struct slot *s, const struct work_order *order, const struct work_entry *entry)
 {
 	const struct cfg_results *cfg = config_results(s->worker->config, order->job.results);
-	struct sink *sink = cfg ? slot_sink(s, (size_t)(cfg - s->worker->config->results)) : NULL;
+	struct sink *sink = s->sink_held;
 	struct err e = ERR_INIT;
 	bool has = true;
-	if (!sink || cfg->durability == DURABILITY_FULL || sink->ops->alive(sink))
+	if (!cfg || !sink || cfg->durability == DURABILITY_FULL || sink->ops->alive(sink))
 		return;
 	enum err_code rc = sink->ops->connect(sink, &e);
 	for (int i = 0; rc == ERR_UNAVAILABLE && i < LOOK_TRIES && !draining(s); i++) {
@@ -316,6 +316,7 @@ static void work_on(
 		if (told == ERR_OK && rc == ERR_OK)
 			look_after(s, &order, entry);
 	}
+	connect_leave_sink(s);
 	reply_free(reply);
 }
 

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "shared/base/clock.h"
+#include "worker/gate.h"
 
 void worker_wait(struct worker *w, unsigned bits, int64_t ms, const atomic_bool *until)
 {
@@ -34,6 +35,7 @@ void worker_wake(struct worker *w, unsigned bits)
 void slot_stop(struct slot *s, int64_t run, enum stop_reason reason)
 {
 	bool told = false;
+	struct gate *gate = NULL;
 	pthread_mutex_lock(&s->lock);
 	if (s->running && s->lease.run == run) {
 		enum stop_reason now = atomic_load(&s->stop);
@@ -41,10 +43,28 @@ void slot_stop(struct slot *s, int64_t run, enum stop_reason reason)
 		if (now == STOP_NONE || reason == STOP_LOST)
 			atomic_store(&s->stop, reason);
 		told = true;
+		gate = s->waits_at;
 	}
 	pthread_mutex_unlock(&s->lock);
+	if (gate)
+		gate_kick(gate);
 	if (told)
 		worker_wake(s->worker, WAKE_CANCELLER);
+}
+
+enum err_code slot_stopped(const struct slot *s, int64_t timeout_ms, struct err *e)
+{
+	switch (atomic_load(&s->stop)) {
+	case STOP_LOST:
+		return err_set(e, ERR_LOST, "the job was deleted or taken over");
+	case STOP_DRAIN:
+		return err_set(e, ERR_CANCELLED, "the worker is stopping");
+	case STOP_TIMEOUT:
+		return err_set(e, ERR_TRANSIENT, "the time limit of %lld ms is over", (long long)timeout_ms);
+	case STOP_NONE:
+		break;
+	}
+	return ERR_OK;
 }
 
 void worker_stop_runs(struct worker *w, const char *job_id, int64_t run, enum stop_reason reason)

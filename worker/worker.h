@@ -5,10 +5,10 @@
  *   keeper    beats for the leases, finds dead workers' jobs, promotes jobs that are due, watches time limits
  *   listener  hears of cancels and of reasons to wake up
  *   canceller asks databases to stop what a slot runs, again and again until the slot says it has stopped
- *   janitor   drops purged results, deals with the losses of a results server's crash
+ *   janitor   drops purged results, deals with the losses of a results server's crash, closes connections that idle
  *
- * Locks, in the order in which they may be taken: slot.cancelling, slot.lock, worker.lock. None is held during I/O but
- * slot.cancelling, which is what it is for.
+ * Locks, in the order in which they may be taken: slot.cancelling, slot.lock, worker.lock; those of gates and of health
+ * are taken with none of them held. None is held during I/O but slot.cancelling, which is what it is for.
  */
 #ifndef DB_WORKER_WORKER_H
 #define DB_WORKER_WORKER_H
@@ -31,6 +31,8 @@ enum stop_reason {
 };
 
 struct worker;
+struct gate;
+struct health;
 
 struct work_queue {
 	const char *name;
@@ -44,17 +46,23 @@ struct slot {
 	struct work_queue *queue;
 	char consumer[WORK_CONSUMER_MAX];
 	pthread_t thread;
-	struct redis *redis;     /* the slot's own, like the databases' connections */
-	struct source **sources; /* by the index of the configuration; made when first used */
-	struct sink **sinks;
-	bool recheck; /* a connection broke: we may own an entry that we never heard of */
+	struct redis *redis; /* the slot's own */
+	bool recheck;        /* a connection broke: we may own an entry that we never heard of */
+	size_t *candidates;  /* scratch of connect.c: room for every source */
+
+	/* The databases' connections that the slot holds for its run, and the gates that it is inside for them, or NULL. */
+	struct source *source_held;
+	struct sink *sink_held;
+	struct gate *source_gate;
+	struct gate *sink_gate;
 
 	pthread_mutex_t cancelling; /* held while somebody cancels; a run ends only when it is free */
 	pthread_mutex_t lock;       /* guards what follows */
 	bool running;
 	struct work_lease lease; /* entry, job id and run of what runs */
 	int64_t leased_ms;       /* when the lease was last confirmed (monotonic) */
-	int64_t deadline_ms;     /* of the run (monotonic); 0 = none */
+	int64_t deadline_ms;     /* of the run, or of its wait at a gate (monotonic); 0 = none */
+	struct gate *waits_at;   /* or NULL */
 	struct source *source;   /* in use by the run, or NULL */
 	struct sink *sink;
 	int64_t blocked_client;         /* the connection's number while it waits for an entry, else 0 */
@@ -78,6 +86,9 @@ struct worker {
 	size_t n_queues;
 	struct slot *slots;
 	size_t n_slots;
+	struct health *health;      /* of the sources */
+	struct gate **source_gates; /* by the index of the configuration: the connections of all slots */
+	struct gate **sink_gates;
 
 	pthread_mutex_t lock; /* guards what follows, and the queues' redo lists */
 	pthread_cond_t changed;
@@ -98,6 +109,8 @@ void worker_wake(struct worker *w, unsigned bits);
 
 /* Asks the run of that number to stop; does nothing when the slot runs something else. Any thread. */
 void slot_stop(struct slot *s, int64_t run, enum stop_reason reason);
+/* Is the slot's run to stop? Then its error. timeout_ms: the time limit, for the text. The slot's thread. */
+enum err_code slot_stopped(const struct slot *s, int64_t timeout_ms, struct err *e);
 /* All slots that run the job (run 0: whatever run of any job). */
 void worker_stop_runs(struct worker *w, const char *job_id, int64_t run, enum stop_reason reason);
 

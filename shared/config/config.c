@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shared/config/config_db.h"
 #include "shared/config/config_env.h"
 #include "shared/config/config_shape.h"
 #include "shared/config/config_table.h"
@@ -238,6 +239,27 @@ static enum err_code default_queue(struct config *c, struct err *e)
 	return c->worker.queues[0].name ? ERR_OK : err_nomem(e);
 }
 
+static enum err_code finish_databases(struct loader *l, enum config_program program)
+{
+	struct config *c = l->c;
+	struct config_db_place at = {.file = c->file, .section = "sources"};
+	enum err_code rc = ERR_OK;
+	for (size_t i = 0; rc == ERR_OK && i < c->n_sources; i++) {
+		at.name = c->sources[i].name;
+		at.map = yaml_tree_get(yaml_tree_get(l->root, at.section), at.name);
+		rc = config_db_source(&at, program == PROGRAM_WORKER, &c->sources[i], l->e);
+	}
+	at.section = "results";
+	for (size_t i = 0; rc == ERR_OK && i < c->n_results; i++) {
+		at.name = c->results[i].name;
+		at.map = yaml_tree_get(yaml_tree_get(l->root, at.section), at.name);
+		rc = config_db_results(&at, program != PROGRAM_FCGI, &c->results[i], l->e);
+		if (rc == ERR_OK)
+			rc = check_unlogged(l, &c->results[i]);
+	}
+	return rc;
+}
+
 static enum err_code finish(struct loader *l, enum config_program program)
 {
 	struct config *c = l->c;
@@ -245,12 +267,9 @@ static enum err_code finish(struct loader *l, enum config_program program)
 		return need_database(l, "sources");
 	if (c->n_results == 0)
 		return need_database(l, "results");
-	for (size_t i = 0; i < c->n_results; i++) {
-		enum err_code rc = check_unlogged(l, &c->results[i]);
-		if (rc)
-			return rc;
-	}
-	enum err_code rc = check_backoff(l);
+	enum err_code rc = finish_databases(l, program);
+	if (!rc)
+		rc = check_backoff(l);
 	return rc ? rc : default_queue(c, l->e);
 }
 
@@ -307,10 +326,15 @@ void config_free(struct config *c)
 	for (size_t i = 0; i < c->n_sources; i++) {
 		free(c->sources[i].name);
 		free(c->sources[i].dsn);
+		free(c->sources[i].password);
+		free(c->sources[i].password_file);
 	}
 	for (size_t i = 0; i < c->n_results; i++) {
 		free(c->results[i].name);
 		free(c->results[i].dsn);
+		free(c->results[i].password);
+		free(c->results[i].password_file);
+		free(c->results[i].storage_engine);
 	}
 	free(c->sql_directories);
 	free(c->worker.queues);

@@ -30,6 +30,7 @@ struct cfg_source {
 	enum db_engine engine; /* `type` */
 	char *dsn;             /* secret: never log it */
 	char *password; /* from `password`, `password_file` or the environment; wins over the dsn's; "" = none; secret */
+	char *password_file;      /* its path, "" = none; read by config_load into password */
 	int max_active;           /* connections of this process at once; 0 = no limit */
 	int64_t idle_lifetime_ms; /* a connection that has idled for longer is closed; 0 = never */
 	bool read_only;           /* sessions refuse writes; default true */
@@ -43,9 +44,10 @@ struct cfg_results {
 	enum db_engine engine;
 	char *dsn;                  /* secret: never log it */
 	char *password;             /* as of a source */
+	char *password_file;        /* as of a source */
 	int max_active;             /* as of a source */
 	int64_t idle_lifetime_ms;   /* as of a source */
-	char *storage_engine;       /* MySQL: of result tables, "InnoDB" */
+	char *storage_engine;       /* MySQL: of result tables, "InnoDB" unless another is given; else "" */
 	enum durability durability; /* `durability`, or `unlogged: true` */
 	bool unlogged;              /* as it was written; durability says what holds */
 	int64_t lock_timeout_ms;    /* how long one attempt to replace a table waits for its readers */
@@ -151,7 +153,10 @@ void config_flags_fini(struct config_flags *flags);
 /* The text of --help, static. */
 const char *config_usage(enum config_program program);
 
-/* Loads file, environment (DUNGBEETLE_REDIS__URL style: section and key in upper case, joined by two underscores;
+/* The programs that connect to a database read its password_file; the FastCGI program connects to none and needs no
+ * password.
+ *
+ * Loads file, environment (DUNGBEETLE_REDIS__URL style: section and key in upper case, joined by two underscores;
  * a `-` or `:` in a database's name stands as `_`) and flags, in this order. environ_list may be NULL: none.
  * On ERR_INVALID the text of e is "file:line: key: expected ..., got ..." (for a variable "environment NAME: ...", for
  * a flag "--flag: ..."), and holds no secret. *out is owned by the caller (config_free). */

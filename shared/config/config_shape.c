@@ -1,6 +1,5 @@
 #include "shared/config/config_shape.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,16 +17,6 @@ enum err_code config_shape_place(const char *file, const struct yaml_tree *node,
 	if (node->origin)
 		return err_prefix(e, "%s", node->origin);
 	return err_prefix(e, "%s:%d: %s", file, node->line, path);
-}
-
-/* A key that is not one may be anything, a misplaced password too: only what looks like a key is repeated. */
-static bool is_word(const char *key)
-{
-	size_t len = strlen(key);
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)key[i]) && key[i] != '_' && key[i] != '-' && key[i] != '.')
-			return false;
-	return len > 0 && len <= 40;
 }
 
 /* The next key or section right below a path, in the table's order; *at begins with 0. False: there is none left. */
@@ -69,7 +58,7 @@ static enum err_code unknown_key(
 	err_set(e, ERR_INVALID, "expected one of %s, got an unknown key%s%s%s", buf_str(&known),
 	        best[0] ? " (did you mean " : "", best, best[0] ? "?)" : "");
 	buf_fini(&known);
-	snprintf(path, sizeof path, "%s%s%s", shown, *shown ? "." : "", is_word(node->key) ? node->key : "?");
+	snprintf(path, sizeof path, "%s%s%s", shown, *shown ? "." : "", yaml_tree_is_word(node->key) ? node->key : "?");
 	return config_shape_place(file, node, path, e);
 }
 

@@ -1,11 +1,14 @@
 #include "shared/config/config_table.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "shared/base/parse.h"
+#include "shared/config/ch_url.h"
 #include "shared/config/config_value.h"
+#include "shared/config/mysql_dsn.h"
 #include "shared/config/redis_url.h"
 
 #define MS INT64_C(1)
@@ -57,11 +60,23 @@ static enum err_code check_mode(const char *text, struct err *e)
 	        config_text_shown(text, shown));
 }
 
+/* It stands in CREATE TABLE as it is. */
+static enum err_code check_storage_engine(const char *text, struct err *e)
+{
+	char shown[CONFIG_SHOWN_SIZE];
+	for (const char *p = text; *p; p++)
+		if (!isalnum((unsigned char)*p) && *p != '_')
+			return err_set(e, ERR_INVALID, "expected a name of letters, digits and _, got %s",
+			        config_text_shown(text, shown));
+	return ERR_OK;
+}
+
 /* --- the table --- */
 
-static const char *const levels[] = {"debug", "info", "warn", "error", NULL};    /* enum log_level */
-static const char *const engines[] = {"postgres", "mysql", "clickhouse", NULL};  /* enum db_engine */
-static const char *const result_engines[] = {"postgres", "mysql", NULL};         /* its first two */
+static const char *const levels[] = {"debug", "info", "warn", "error", NULL};   /* enum log_level */
+static const char *const engines[] = {"postgres", "mysql", "clickhouse", NULL}; /* enum db_engine */
+static const char *const result_engines[] = {"postgres", "mysql", NULL};        /* its first two */
+static const char *const engine_aliases[] = {"mariadb", "mysql", "postgresql", "postgres", NULL};
 static const char *const durabilities[] = {"full", "relaxed", "unlogged", NULL}; /* enum durability */
 _Static_assert(sizeof(enum log_level) == sizeof(int) && sizeof(enum db_engine) == sizeof(int) &&
                 sizeof(enum durability) == sizeof(int),
@@ -83,7 +98,44 @@ _Static_assert(sizeof(enum log_level) == sizeof(int) && sizeof(enum db_engine) =
 	.type = "duration", RULE(.kind = KEY_DURATION, AT(s, member), .min = (least), .max = (most))
 #define SIZE(s, member, least, most) \
 	.type = "size", RULE(.kind = KEY_SIZE, AT(s, member), .min = (least), .max = (most))
-#define CHOICE(s, member, names) .type = "choice", RULE(.kind = KEY_CHOICE, AT(s, member), .choices = (names))
+#define CHOICE(s, member, names, ...) \
+	.type = "choice", RULE(.kind = KEY_CHOICE, AT(s, member), .choices = (names), __VA_ARGS__)
+
+#define TYPE_HELP "The kind of database; mariadb is another name of mysql, postgresql of postgres."
+#define DSN_HELP "How to connect; postgres: a libpq connection string or URI; mysql: `" MYSQL_DSN_FORM "`"
+#define SOURCE_DSN_HELP DSN_HELP "; clickhouse: `" CH_URL_FORM "`."
+#define RESULTS_DSN_HELP DSN_HELP "."
+#define PASSWORD_HELP "Comes before a password in the dsn."
+#define PASSWORD_FILE_HELP "A file that holds the password; a newline at its end does not belong to it."
+#define MAX_ACTIVE_HELP \
+	"Most connections of one worker process for its jobs; a job that needs one more waits; 0: as many as it " \
+	"has slots."
+#define IDLE_LIFETIME_HELP "A connection that no job has used for so long is closed; 0: never."
+#define CONNECT_TIMEOUT_HELP "How long connecting may take."
+/* The keys that sources and results have in common, in two groups. */
+#define CREDENTIALS(section, s, dsn_help) \
+	{.path = section ".*.dsn", TEXT(s, dsn, .min = 1, .max = 4096, .secret = true), .help = (dsn_help)}, \
+	        {.path = section ".*.password", \
+	                .fallback = "\"\"", \
+	                TEXT(s, password, .max = CONFIG_PASSWORD_MAX, .secret = true), \
+	                .help = PASSWORD_HELP}, \
+	{ \
+		.path = section ".*.password_file", .fallback = "\"\"", TEXT(s, password_file, .max = 4095), \
+		.help = PASSWORD_FILE_HELP \
+	}
+#define CONNECTIONS(section, s) \
+	{.path = section ".*.connect_timeout", \
+	        .fallback = "5s", \
+	        DURATION(s, connect_timeout_ms, 100 * MS, 5 * MINUTE), \
+	        .help = CONNECT_TIMEOUT_HELP}, \
+	        {.path = section ".*.max_active", \
+	                .fallback = "0", \
+	                INTEGER(s, max_active, 0, CONFIG_CONNECTIONS_MAX), \
+	                .help = MAX_ACTIVE_HELP}, \
+	{ \
+		.path = section ".*.idle_lifetime", .fallback = "10m", DURATION(s, idle_lifetime_ms, 0, 30 * DAY), \
+		.help = IDLE_LIFETIME_HELP \
+	}
 
 static const struct config_key keys[] = {
         {.path = "log.level",
@@ -237,10 +289,8 @@ static const struct config_key keys[] = {
                 DURATION(config, expire.lock_timeout_ms, MS, HOUR),
                 .help = "How long the drop of one table waits for its readers."},
 
-        {.path = "sources.*.type", CHOICE(cfg_source, engine, engines), .help = "The kind of database."},
-        {.path = "sources.*.dsn",
-                TEXT(cfg_source, dsn, .min = 1, .max = 4096, .secret = true),
-                .help = "How to connect; for postgres a libpq connection string or URI."},
+        {.path = "sources.*.type", CHOICE(cfg_source, engine, engines, .aliases = engine_aliases), .help = TYPE_HELP},
+        CREDENTIALS("sources", cfg_source, SOURCE_DSN_HELP),
         {.path = "sources.*.read_only",
                 .fallback = "true",
                 BOOLEAN(cfg_source, read_only),
@@ -249,15 +299,16 @@ static const struct config_key keys[] = {
                 .fallback = "0",
                 DURATION(cfg_source, timeout_ms, 0, 30 * DAY),
                 .help = "Longest run when task and job name no timeout; 0: no limit."},
-        {.path = "sources.*.connect_timeout",
-                .fallback = "5s",
-                DURATION(cfg_source, connect_timeout_ms, 100 * MS, 5 * MINUTE),
-                .help = "How long connecting may take."},
+        CONNECTIONS("sources", cfg_source),
 
-        {.path = "results.*.type", CHOICE(cfg_results, engine, result_engines), .help = "The kind of database."},
-        {.path = "results.*.dsn",
-                TEXT(cfg_results, dsn, .min = 1, .max = 4096, .secret = true),
-                .help = "How to connect; for postgres a libpq connection string or URI."},
+        {.path = "results.*.type",
+                CHOICE(cfg_results, engine, result_engines, .aliases = engine_aliases),
+                .help = TYPE_HELP},
+        CREDENTIALS("results", cfg_results, RESULTS_DSN_HELP),
+        {.path = "results.*.storage_engine",
+                .fallback = "\"\"",
+                TEXT(cfg_results, storage_engine, .max = 64, .check = check_storage_engine),
+                .help = "Storage engine of the result tables, for mysql only; empty: InnoDB."},
         {.path = "results.*.durability",
                 .fallback = "full",
                 CHOICE(cfg_results, durability, durabilities),
@@ -271,10 +322,7 @@ static const struct config_key keys[] = {
                 .fallback = "2s",
                 DURATION(cfg_results, lock_timeout_ms, MS, HOUR),
                 .help = "How long one attempt to replace a table waits for its readers."},
-        {.path = "results.*.connect_timeout",
-                .fallback = "5s",
-                DURATION(cfg_results, connect_timeout_ms, 100 * MS, 5 * MINUTE),
-                .help = "How long connecting may take."},
+        CONNECTIONS("results", cfg_results),
 };
 
 const struct config_key *config_keys(size_t *count)

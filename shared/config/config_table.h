@@ -11,6 +11,8 @@
 #include "shared/config/config.h"
 
 #define CONFIG_DB_NAME_MAX 64
+#define CONFIG_PASSWORD_MAX 1024
+#define CONFIG_CONNECTIONS_MAX 10000
 #define CONFIG_QUEUE_NAME_MAX 128 /* QUEUE_NAME_MAX of shared/queue/queue.h */
 #define CONFIG_SLOTS_MAX 1000
 
@@ -32,6 +34,7 @@ struct key_rule {
 	size_t width;               /* of a KEY_INTEGER: sizeof its field */
 	int64_t min, max;           /* of a number; of a text's length in bytes */
 	const char *const *choices; /* NULL-terminated */
+	const char *const *aliases; /* other names of choices: alias, choice, ..., NULL; or NULL */
 	/* A text's own form; says "expected ..., got ..." in e. NULL: any. */
 	enum err_code (*check)(const char *text, struct err *e);
 	bool secret; /* its value is in no message */

@@ -107,12 +107,21 @@ static enum err_code set_measure(const struct config_key *key, const struct yaml
 	return wrong(key, node, expected, e);
 }
 
+/* What an alias stands for; any other text as it is. */
+static const char *choice_meant(const struct key_rule *rule, const char *text)
+{
+	for (const char *const *a = rule->aliases; a && *a; a += 2)
+		if (strcmp(text, *a) == 0)
+			return a[1];
+	return text;
+}
+
 static enum err_code set_choice(const struct config_key *key, const struct yaml_tree *node, char *field, struct err *e)
 {
 	char expected[128] = "one of";
 	size_t n = strlen(expected);
 	for (int i = 0; key->rule->choices[i]; i++) {
-		if (is_scalar(node) && strcmp(node->text, key->rule->choices[i]) == 0) {
+		if (is_scalar(node) && strcmp(choice_meant(key->rule, node->text), key->rule->choices[i]) == 0) {
 			*(int *)(void *)field = i;
 			return ERR_OK;
 		}

@@ -1,5 +1,6 @@
 #include "shared/config/yaml_tree.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -51,6 +52,15 @@ struct yaml_tree *yaml_tree_get(const struct yaml_tree *map, const char *key)
 		if (child->key && strcmp(child->key, key) == 0)
 			return child;
 	return NULL;
+}
+
+bool yaml_tree_is_word(const char *key)
+{
+	size_t len = strlen(key);
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)key[i]) && key[i] != '_' && key[i] != '-' && key[i] != '.')
+			return false;
+	return len > 0 && len <= 40;
 }
 
 bool yaml_tree_is_null(const struct yaml_tree *node)
@@ -239,8 +249,8 @@ static enum err_code read_key(struct reader *r, const struct yaml_tree *map, con
 	const char *text = (const char *)event->data.scalar.value;
 	const struct yaml_tree *before = yaml_tree_get(map, text);
 	if (before)
-		return err_set(r->e, ERR_INVALID, "%s:%zu: this key was given before, on line %d", r->name,
-		        event->start_mark.line + 1, before->line);
+		return err_set(r->e, ERR_INVALID, "%s:%zu: %s: this key was given before, on line %d", r->name,
+		        event->start_mark.line + 1, yaml_tree_is_word(text) ? text : "?", before->line);
 	*key = strdup(text);
 	return *key ? ERR_OK : err_nomem(r->e);
 }

@@ -43,6 +43,10 @@ struct yaml_tree *yaml_tree_get(const struct yaml_tree *map, const char *key);
 /* Whether it is a scalar that YAML takes for "nothing": empty, ~ or null, without quotes. */
 bool yaml_tree_is_null(const struct yaml_tree *node);
 
+/* Whether a key looks like one: what is not a key of ours may be anything, a misplaced password too, and a message
+ * repeats only what looks like a key. */
+bool yaml_tree_is_word(const char *key);
+
 size_t yaml_tree_count(const struct yaml_tree *node); /* of its children; of NULL: 0 */
 
 /* Puts a scalar of that text into the map, in place of a value that is there already; NULL: no memory. */

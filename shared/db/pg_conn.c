@@ -44,16 +44,23 @@ static void ignore_notice(void *ctx, const PGresult *res)
 	(void)res;
 }
 
-enum err_code pg_conn_open(
-        struct pg_conn *c, const char *dsn, int64_t connect_timeout_ms, const char *setup, struct err *e)
+/* The server too notices within half a minute that our host is gone: it then ends the session, its query and its locks.
+ * (Over a unix socket this says nothing; servers before 12 do not know the last one.) */
+static const char server_keepalives[] =
+        "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;"
+        "SELECT pg_catalog.set_config(name, '30000', false) FROM pg_catalog.pg_settings WHERE name = "
+        "'tcp_user_timeout'";
+
+enum err_code pg_conn_open(struct pg_conn *c, const char *dsn, const char *password, int64_t connect_timeout_ms,
+        const char *setup, struct err *e)
 {
 	char seconds[16];
 	/* libpq takes whole seconds and reads 1 as 2. */
 	snprintf(seconds, sizeof seconds, "%d", (int)((connect_timeout_ms + 999) / 1000));
 	/* A dead peer is noticed within about half a minute, whatever the system's defaults are. Later keywords win. */
 	const char *keywords[] = {"connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count",
-	        "tcp_user_timeout", "application_name", "dbname", "client_encoding", NULL};
-	const char *values[] = {seconds, "10", "5", "3", "30000", "dungbeetle", dsn, "UTF8", NULL};
+	        "tcp_user_timeout", "application_name", "dbname", "password", "client_encoding", NULL};
+	const char *values[] = {seconds, "10", "5", "3", "30000", "dungbeetle", dsn, password, "UTF8", NULL};
 	pg_conn_close(c);
 	c->unfit = false;
 	PQconninfoOption *options = PQconninfoParse(dsn, NULL);
@@ -70,7 +77,7 @@ enum err_code pg_conn_open(
 		return ERR_UNAVAILABLE;
 	}
 	PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
-	if (pg_exec(c, setup, NULL, e) != ERR_OK) {
+	if (pg_exec(c, server_keepalives, NULL, e) != ERR_OK || pg_exec(c, setup, NULL, e) != ERR_OK) {
 		pg_conn_close(c);
 		return e->code = ERR_UNAVAILABLE;
 	}

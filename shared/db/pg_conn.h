@@ -22,10 +22,10 @@ struct pg_conn {
 void pg_conn_init(struct pg_conn *c, enum err_code lost);
 void pg_conn_fini(struct pg_conn *c);
 
-/* Connects with dsn (URI or keywords; what it says wins over our defaults) and runs setup, a string of statements.
- * ERR_UNAVAILABLE when that fails. */
-enum err_code MUST_CHECK pg_conn_open(
-        struct pg_conn *c, const char *dsn, int64_t connect_timeout_ms, const char *setup, struct err *e);
+/* Connects with dsn (URI or keywords; what it says wins over our defaults, but the password over it, unless that is "")
+ * and runs setup, a string of statements. ERR_UNAVAILABLE when that fails. */
+enum err_code MUST_CHECK pg_conn_open(struct pg_conn *c, const char *dsn, const char *password,
+        int64_t connect_timeout_ms, const char *setup, struct err *e);
 void pg_conn_close(struct pg_conn *c);
 void pg_conn_cancel(struct pg_conn *c);
 

@@ -40,7 +40,7 @@ static void roll_back(struct pg_sink *s)
 		PQclear(PQexec(s->conn.pg, "ROLLBACK"));
 }
 
-enum err_code pg_registry_open(struct pg_sink *s, struct err *e)
+enum err_code pg_registry_make(struct pg_sink *s, struct err *e)
 {
 	int64_t there = 0;
 	enum err_code rc = scalar(s,
@@ -49,6 +49,13 @@ enum err_code pg_registry_open(struct pg_sink *s, struct err *e)
 	        0, &there, e);
 	if (rc == ERR_OK && there < 3)
 		rc = pg_exec(&s->conn, make_tables, NULL, e);
+	roll_back(s);
+	return rc;
+}
+
+enum err_code pg_registry_open(struct pg_sink *s, struct err *e)
+{
+	enum err_code rc = pg_registry_make(s, e);
 	if (rc == ERR_OK)
 		rc = scalar(s, "SELECT epoch FROM dungbeetle_marker", 0, &s->epoch, e);
 	if (rc == ERR_OK && s->epoch == 0)

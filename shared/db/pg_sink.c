@@ -79,7 +79,7 @@ enum err_code pg_sink_connect(struct sink *base, struct err *e)
 	        "SET client_min_messages = warning; SET synchronous_commit = %s; SET datestyle = ISO;"
 	        "SET intervalstyle = postgres; SET lc_monetary = 'C'; SET idle_in_transaction_session_timeout = 60000",
 	        s->cfg->durability == DURABILITY_FULL ? "on" : "off");
-	enum err_code rc = pg_conn_open(&s->conn, s->cfg->dsn, s->cfg->connect_timeout_ms, setup, e);
+	enum err_code rc = pg_conn_open(&s->conn, s->cfg->dsn, s->cfg->password, s->cfg->connect_timeout_ms, setup, e);
 	if (rc == ERR_OK)
 		rc = pg_registry_open(s, e);
 	if (rc != ERR_OK)
@@ -363,12 +363,13 @@ static enum err_code publish_small(struct pg_sink *s, bool *occupied, struct err
 	}
 	for (size_t i = 0; i < sizeof states / sizeof *states; i++)
 		*occupied = *occupied || pg_is_state(failed, states[i]);
+	bool vanished = pg_is_state(failed, "42P01"); /* somebody has dropped a template, or the registry */
 	PQclear(failed);
 	if (rc != ERR_OK && PQstatus(s->conn.pg) == CONNECTION_OK)
 		PQclear(PQexec(s->conn.pg, "ROLLBACK"));
 	if (*occupied)
 		forget_templates(s);
-	return rc;
+	return vanished ? pg_registry_make(s, e) : rc;
 }
 
 /* --- the long way --- */

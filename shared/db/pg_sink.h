@@ -67,6 +67,7 @@ enum err_code pg_sink_fill(struct sink *base, struct feed *feed, struct err *e);
 
 /* The registry (pg_registry.c). */
 enum err_code MUST_CHECK pg_registry_open(struct pg_sink *s, struct err *e); /* makes its tables, reads the epoch */
+enum err_code MUST_CHECK pg_registry_make(struct pg_sink *s, struct err *e); /* only the tables: they may be gone */
 /* Append the INSERT of a result's row, which fails when the job has one already. */
 void pg_registry_add_insert(struct pg_sink *s, bool unlogged);
 /* The same in place of an older run's row, RETURNING a row if that was done. */

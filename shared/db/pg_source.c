@@ -88,7 +88,7 @@ static enum err_code do_connect(struct source *base, struct err *e)
 	        "PREPARE " PG_SOURCE_SET "(text, text) AS SELECT pg_catalog.set_config('application_name', $1, false),"
 	        " pg_catalog.set_config('statement_timeout', $2, false)",
 	        s->cfg->read_only ? "on" : "off");
-	enum err_code rc = pg_conn_open(&s->conn, s->cfg->dsn, s->cfg->connect_timeout_ms, setup, e);
+	enum err_code rc = pg_conn_open(&s->conn, s->cfg->dsn, s->cfg->password, s->cfg->connect_timeout_ms, setup, e);
 	/* A query whose client is dead ends by itself; servers before 14, and some systems, do not know this. */
 	if (rc == ERR_OK)
 		PQclear(PQexec(s->conn.pg, "SET client_connection_check_interval = 500"));

@@ -236,7 +236,7 @@ def test_check_does_not_prepare_raw_tasks(config):
     [
         ({"sources": {"ledger": {"dsn": "postgresql://u:very-secret@127.0.0.1:1/x"}}}, "source ledger"),
         ({"results": {"relaxed": {"dsn": "postgresql://u:very-secret@127.0.0.1:1/x"}}}, "results relaxed"),
-        ({"sources": {"mirror": {"dsn": "nonsense very-secret"}}}, "source mirror"),
+        ({"sources": {"mirror": {"dsn": "nonsense=very-secret"}}}, "source mirror"),
         ({"redis": {"url": "redis://:very-secret@127.0.0.1:1"}}, "redis"),
     ],
 )

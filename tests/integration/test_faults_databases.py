@@ -223,6 +223,21 @@ def test_emptied_tables_do_not_stay(make_stack):
     assert own.count(large, "relaxed") == ROWS
 
 
+def test_emptied_table_is_gone_when_the_next_job_is_done(make_stack):
+    """A slot that has lost its connection wakes the janitor: the emptied table goes with the first job after the crash, not
+    at the janitor's next round."""
+    own = make_stack(**fault_options(two_servers=True))
+    for _ in range(4):
+        old = own.succeed("in_unlogged", 50, 10)
+        own.pg_results.psql("postgres", "CHECKPOINT")
+        own.pg_results.restart("immediate")
+        own.succeed("in_unlogged", 50, 10)
+        done = time.monotonic()
+        wait_until(lambda: not own.has_table(old, "unlogged"), 5 * SLOW, "no emptied table")
+        figure("emptied table dropped after the next job's end", elapsed(done))
+        assert time.monotonic() - done < 0.4 * SLOW
+
+
 @pytest.mark.parametrize("rows", [50, ROWS], ids=["small", "streamed"])
 def test_results_connection_terminated(make_stack, stack, rows):
     """pg_terminate_backend of the sink in mid-run: no retry is spent, the job is SUCCESS with all rows, nothing is left over."""

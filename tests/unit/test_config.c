@@ -75,12 +75,12 @@ static void test_config_reads_every_kind_of_value(void **state)
 	        "fcgi: {socket_mode: 0600, socket_group: www-data}\n"
 	        "worker: {name: true, queues: {default: 10, 'a:b': 2, slow: , zero: 0}}\n"
 	        "sources:\n"
-	        "  a-b: {type: mysql, dsn: x, read_only: off, timeout: 1d}\n"
-	        "  c: {type: clickhouse, dsn: y}\n"
+	        "  a-b: {type: mysql, dsn: 'u@tcp(x)/d', read_only: off, timeout: 1d}\n"
+	        "  c: {type: clickhouse, dsn: 'http://y'}\n"
 	        "results:\n"
-	        "  r1: {type: mysql, dsn: z, durability: relaxed}\n"
-	        "  r2: {type: postgres, dsn: z, unlogged: true}\n"
-	        "  r3: {type: postgres, dsn: z, unlogged: true, durability: unlogged}\n",
+	        "  r1: {type: mysql, dsn: 'u@tcp(z)/d', durability: relaxed}\n"
+	        "  r2: {type: postgres, dsn: host=z, unlogged: true}\n"
+	        "  r3: {type: postgres, dsn: host=z, unlogged: true, durability: unlogged}\n",
 	        NULL);
 	assert_int_equal(c->log.level, LOG_DEBUG);
 	assert_string_equal(c->redis.prefix, "{q}:");
@@ -124,9 +124,8 @@ static void test_config_names_an_unknown_key_and_what_was_meant(void **state)
 	fixture_refused(
 	        "log: {verbose: true}\n", NULL, "t.yml:1: log.verbose: expected one of level, got an unknown key");
 	fixture_refused("sources:\n  a:\n    type: mysql\n    dns: x\n", NULL,
-	        "t.yml:4: sources.a.dns: expected one of type, dsn, read_only, timeout, connect_timeout, got an "
-	        "unknown key "
-	        "(did you mean dsn?)");
+	        "t.yml:4: sources.a.dns: expected one of type, dsn, password, password_file, read_only, timeout, "
+	        "connect_timeout, max_active, idle_lifetime, got an unknown key (did you mean dsn?)");
 	fixture_refused("redis.url: x\n", NULL,
 	        "t.yml:1: redis.url: expected one of log, redis, sql_directories, jobs, limits, fcgi, worker, expire, "
 	        "sources, "
@@ -255,7 +254,8 @@ static void test_config_wants_what_has_no_default(void **state)
 	        "t.yml:3: sources.a.dsn: expected a value, since it has no default, got none");
 	fixture_refused("redis: {url: 'redis://h'}\nsources:\n  a:\n", NULL,
 	        "t.yml:3: sources.a.type: expected a value, since it has no default, got none");
-	fixture_refused("redis: {url: 'redis://h'}\nsources: {a: {type: mysql, dsn: x}}\nresults:\n  b: {dsn: x}\n",
+	fixture_refused(
+	        "redis: {url: 'redis://h'}\nsources: {a: {type: mysql, dsn: 'u@tcp(x)/d'}}\nresults:\n  b: {dsn: x}\n",
 	        NULL, "t.yml:4: results.b.type: expected a value, since it has no default, got none");
 }
 
@@ -263,12 +263,12 @@ static void test_config_wants_databases_as_the_program_needs_them(void **state)
 {
 	(void)state;
 	static const char none[] = "redis: {url: 'redis://h'}\n\nsources:\n";
-	static const char results_only[] = "redis: {url: 'redis://h'}\nresults: {r: {type: postgres, dsn: x}}\n";
+	static const char results_only[] = "redis: {url: 'redis://h'}\nresults: {r: {type: postgres, dsn: host=x}}\n";
 	struct err e = ERR_INIT;
 	struct config *c = NULL;
 	fixture_refused(none, NULL, "t.yml:3: sources: expected at least one database, got none");
 	fixture_refused(results_only, NULL, "t.yml:1: sources: expected at least one database, got none");
-	fixture_refused("redis: {url: 'redis://h'}\nsources: {r: {type: postgres, dsn: x}}\nresults: {}\n", NULL,
+	fixture_refused("redis: {url: 'redis://h'}\nsources: {r: {type: postgres, dsn: host=x}}\nresults: {}\n", NULL,
 	        "t.yml:3: results: expected at least one database, got none");
 	assert_int_equal(fixture_load_as(PROGRAM_FCGI, none, NULL, &c, &e), ERR_INVALID);
 	assert_int_equal(fixture_load_as(PROGRAM_EXPIRE, none, NULL, &c, &e), ERR_INVALID);
@@ -281,10 +281,10 @@ static void test_config_wants_databases_as_the_program_needs_them(void **state)
 static void test_config_knows_one_durability_by_two_names(void **state)
 {
 	(void)state;
-	fixture_refused("redis: {url: 'redis://h'}\nsources: {s: {type: mysql, dsn: x}}\nresults:\n  r:\n"
-	                "    type: postgres\n    dsn: x\n    unlogged: true\n    durability: full\n",
+	fixture_refused("redis: {url: 'redis://h'}\nsources: {s: {type: mysql, dsn: 'u@tcp(x)/d'}}\nresults:\n  r:\n"
+	                "    type: postgres\n    dsn: host=x\n    unlogged: true\n    durability: full\n",
 	        NULL, "t.yml:8: results.r.durability: expected unlogged, since unlogged is true, got \"full\"");
-	fixture_refused("results: {r: {type: clickhouse, dsn: x}}\nredis: {url: 'redis://h'}\n", NULL,
+	fixture_refused("results: {r: {type: clickhouse, dsn: 'http://x'}}\nredis: {url: 'redis://h'}\n", NULL,
 	        "t.yml:1: results.r.type: expected one of postgres, mysql, got \"clickhouse\"");
 }
 

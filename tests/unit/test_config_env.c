@@ -34,11 +34,11 @@ static void test_config_env_reaches_a_database_with_any_name(void **state)
 	(void)state;
 	struct config *c = fixture_load(
 	        "redis: {url: 'redis://h'}\n"
-	        "sources:\n  My-led:ger: {type: postgres}\n  a__b: {type: mysql, dsn: x}\n  c:\n"
-	        "results: {r: {type: postgres, dsn: x}}\n",
+	        "sources:\n  My-led:ger: {type: postgres}\n  a__b: {type: mysql, dsn: 'u@tcp(x)/d'}\n  c:\n"
+	        "results: {r: {type: postgres, dsn: host=x}}\n",
 	        ENV("DUNGBEETLE_SOURCES__MY_LED_GER__DSN=host=1 password='a=b:c'",
 	                "DUNGBEETLE_SOURCES__A__B__CONNECT_TIMEOUT=9s", "DUNGBEETLE_SOURCES__C__TYPE=clickhouse",
-	                "DUNGBEETLE_SOURCES__C__DSN=d", "DUNGBEETLE_RESULTS__R__UNLOGGED=on"));
+	                "DUNGBEETLE_SOURCES__C__DSN=http://d", "DUNGBEETLE_RESULTS__R__UNLOGGED=on"));
 	assert_string_equal(config_source(c, "My-led:ger")->dsn, "host=1 password='a=b:c'");
 	assert_int_equal(config_source(c, "a__b")->connect_timeout_ms, 9000);
 	assert_int_equal(config_source(c, "c")->engine, DB_CLICKHOUSE);
@@ -83,8 +83,8 @@ static void test_config_env_wrong_value_names_the_variable(void **state)
 	        "cannot hold a map");
 	fixture_refused(MINIMAL, ENV("DUNGBEETLE_WORKER__RETRY_MAX=1ms"),
 	        "environment DUNGBEETLE_WORKER__RETRY_MAX: expected no less than worker.retry_base (1s), got 1ms");
-	fixture_refused("redis: {url: 'redis://h'}\nsources: {s: {type: mysql, dsn: x}}\n"
-	                "results: {r: {type: mysql, dsn: x, durability: relaxed}}\n",
+	fixture_refused("redis: {url: 'redis://h'}\nsources: {s: {type: mysql, dsn: 'u@tcp(x)/d'}}\n"
+	                "results: {r: {type: mysql, dsn: 'u@tcp(x)/d', durability: relaxed}}\n",
 	        ENV("DUNGBEETLE_RESULTS__R__UNLOGGED=true"),
 	        "t.yml:3: results.r.durability: expected unlogged, since unlogged is true, got \"relaxed\"");
 }

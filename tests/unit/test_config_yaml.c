@@ -79,8 +79,9 @@ static void test_yaml_refuses_what_hides_meaning(void **state)
 	refused("a: 1\nb: !!str 1\n", "t:2: a tag (!name) is not supported");
 	refused("a: !x [1]\n", "t:1: a tag");
 	refused("a: !x {b: 1}\n", "t:1: a tag");
-	refused("a: 1\nb: 2\na: 3\n", "t:3: this key was given before, on line 1");
-	refused("x:\n  a: 1\n  \"a\": 3\n", "t:3: this key was given before, on line 2");
+	refused("a: 1\nb: 2\na: 3\n", "t:3: a: this key was given before, on line 1");
+	refused("x:\n  a: 1\n  \"a\": 3\n", "t:3: a: this key was given before, on line 2");
+	refused("pass word=hunter2: 1\npass word=hunter2: 1\n", "t:2: ?: this key was given before, on line 1");
 	refused("a: 1\n---\nb: 2\n", "t:2: a second document (---) is not supported");
 	refused("a: 1\n...\nb: 2\n", "t:3: ");
 	refused("? [a]\n: 1\n", "t:1: expected a key, got a list or a map");

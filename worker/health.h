@@ -1,0 +1,34 @@
+/* Which databases of several are worth trying: one that refuses connections is left out for a while.
+ *
+ *     up ──refused──> down for 5 s ──a try is due──> down for 10 s, then 20 s, 40 s, 60 s, 60 s ...
+ *      ^                                 │
+ *      └──────── any connection made ────┘
+ *
+ * When its time is over a database is on trial: whoever picks it then has taken the trial, and for the others it stays
+ * down. It counts places in an array and knows no database. Thread rule: any thread; times are monotonic ms, passed in.
+ */
+#ifndef DB_WORKER_HEALTH_H
+#define DB_WORKER_HEALTH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HEALTH_FIRST_MS 5000
+#define HEALTH_MOST_MS 60000
+#define HEALTH_NONE SIZE_MAX
+
+struct health;
+
+struct health *health_new(size_t n); /* all up; NULL: no memory */
+void health_free(struct health *h);
+
+/* A place in the list of the databases that may be tried now, at random among those up or on trial. None is: with *rest
+ * the one whose last try is longest ago, and *rest becomes false; without it HEALTH_NONE, as for an empty list. */
+size_t health_pick(struct health *h, const size_t *list, size_t n, uint32_t random, int64_t now_ms, bool *rest);
+
+/* It has refused / taken a connection. True: that is news. */
+bool health_down(struct health *h, size_t i, int64_t now_ms);
+bool health_up(struct health *h, size_t i);
+
+#endif

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import threading
 from typing import Any
 
 from faults_support import SQL_DIRECTORIES
@@ -31,6 +33,8 @@ class Session:
         for line in self._client.stdout:
             if line == end + "\n":
                 return rows
+            if line.startswith(("ERROR 2006", "ERROR 2013", "ERROR 2002", "ERROR 2026", "ERROR 1927")):
+                raise StackError(line)
             rows.append(line.rstrip("\n").split("\t"))
         raise StackError(f"the session has ended: {rows}")
 
@@ -43,6 +47,40 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+
+class Corruptor:
+    """A TCP proxy to `port` that makes CLEAN into BROKEN on the way there."""
+
+    CLEAN, BROKEN = b"fragile", b"fra\xff\xff\xffe"
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._target))
+            for ends in ((client, server), (server, client)):
+                threading.Thread(target=self._pump, args=(*ends, ends[0] is client), daemon=True).start()
+
+    def _pump(self, a: socket.socket, b: socket.socket, corrupt: bool) -> None:
+        try:
+            while data := a.recv(1 << 16):
+                b.sendall(data.replace(self.CLEAN, self.BROKEN) if corrupt else data)
+            b.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
 
 
 class MariaDBStack(LiveStack):

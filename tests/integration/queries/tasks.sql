@@ -313,10 +313,3 @@ SELECT
 	i::integer AS c180, i::text AS c181, i::numeric(12,3) AS c182, to_timestamp(i)::timestamptz AS c183, true::boolean AS c184, NULL::integer AS c185, i::text AS c186, i::numeric(12,3) AS c187, to_timestamp(i)::timestamptz AS c188, true::boolean AS c189,
 	i::integer AS c190, i::text AS c191, NULL::numeric(12,3) AS c192, to_timestamp(i)::timestamptz AS c193, true::boolean AS c194, i::integer AS c195, i::text AS c196, i::numeric(12,3) AS c197, to_timestamp(i)::timestamptz AS c198, NULL::boolean AS c199
 FROM generate_series(1, 50) AS i;
-
--- name: deep_json
--- db: ledger
--- results: reports
--- description: n rows, the last of them nested deeper than MariaDB's JSON may be.
-SELECT i AS n, CASE WHEN i = $1::bigint THEN repeat('[', 40) || repeat(']', 40) ELSE '[]' END::json AS deep
-FROM generate_series(1::bigint, $1::bigint) AS i;

@@ -131,7 +131,7 @@ static enum err_code load(struct mysql_sink *s, bool *forbidden, struct err *e)
 	buf_reset(&s->sql);
 	buf_addstr(&s->sql, "LOAD DATA LOCAL INFILE 'rows' INTO TABLE ");
 	mysql_sink_add_own(s, MYSQL_STAGING);
-	mysql_rows_load(&s->sql, s->columns, s->conn.mariadb);
+	mysql_rows_load(&s->sql, s->columns);
 	s->served = 0;
 	s->trouble = ERR_INIT;
 	enum err_code rc = mysql_sink_run(s, NULL, e);

@@ -13,17 +13,15 @@
 /* What stands behind a backslash; 0: the byte is written as it is. */
 static const char escapes[256] = {['\0'] = '0', ['\t'] = 't', ['\n'] = 'n', ['\r'] = 'r', ['\\'] = '\\', ['\''] = '\''};
 
-enum mysql_form mysql_rows_form(const struct column *c)
+enum mysql_cell mysql_rows_form(const struct column *c)
 {
 	if (c->kind == KIND_BINARY || c->kind == KIND_VARBINARY || c->kind == KIND_BYTES)
-		return MYSQL_FORM_BYTES;
+		return MYSQL_CELL_BYTES;
 	if (types_is_text(DB_MYSQL, c))
-		return MYSQL_FORM_TEXT;
+		return MYSQL_CELL_TEXT;
 	if (c->kind == KIND_BIT)
-		return MYSQL_FORM_BIT;
-	if (c->kind == KIND_JSON)
-		return MYSQL_FORM_JSON;
-	return types_is_partial(DB_MYSQL, c) ? MYSQL_FORM_PARTIAL : MYSQL_FORM_TEXT;
+		return MYSQL_CELL_BIT;
+	return types_is_partial(DB_MYSQL, c) ? MYSQL_CELL_PARTIAL : MYSQL_CELL_TEXT;
 }
 
 /* --- names and columns --- */
@@ -124,41 +122,25 @@ bool mysql_rows_keeps_names(const struct columns *columns)
 
 /* --- rows --- */
 
-/* Around what LOAD DATA has read, to make the column's value of it; before = NULL: it is taken as it is. */
-struct conversion {
-	const char *before, *after;
-};
-
-static struct conversion conversion(const struct column *c, bool mariadb)
-{
-	enum mysql_form form = mysql_rows_form(c);
-	if (form == MYSQL_FORM_BIT)
-		return (struct conversion){"CAST(CONV(", ", 2, 10) AS UNSIGNED)"};
-	if (form == MYSQL_FORM_JSON && !mariadb)
-		return (struct conversion){"CONVERT(", " USING utf8mb4)"};
-	return (struct conversion){NULL, NULL};
-}
-
-void mysql_rows_load(struct buf *out, const struct columns *columns, bool mariadb)
+void mysql_rows_load(struct buf *out, const struct columns *columns)
 {
 	const char *joint = " SET ";
 	buf_addstr(out, " CHARACTER SET binary (");
 	for (size_t i = 0; i < columns->n; i++) {
 		if (i)
 			buf_addstr(out, ", ");
-		if (conversion(&columns->list[i], mariadb).before)
+		if (mysql_rows_form(&columns->list[i]) == MYSQL_CELL_BIT)
 			buf_addf(out, "@v%zu", i);
 		else
 			mysql_rows_name(out, columns->list[i].name);
 	}
 	buf_addc(out, ')');
 	for (size_t i = 0; i < columns->n; i++) {
-		struct conversion how = conversion(&columns->list[i], mariadb);
-		if (!how.before)
+		if (mysql_rows_form(&columns->list[i]) != MYSQL_CELL_BIT)
 			continue;
 		buf_addstr(out, joint);
 		mysql_rows_name(out, columns->list[i].name);
-		buf_addf(out, " = %s@v%zu%s", how.before, i, how.after);
+		buf_addf(out, " = CAST(CONV(@v%zu, 2, 10) AS UNSIGNED)", i);
 		joint = ", ";
 	}
 }
@@ -169,7 +151,7 @@ void mysql_rows_add(
 	for (size_t i = 0; i < columns->n; i++) {
 		const struct cell *c = &cells[i];
 		bool null = c->len < 0 ||
-		        (forms[i] == MYSQL_FORM_PARTIAL &&
+		        (forms[i] == MYSQL_CELL_PARTIAL &&
 		                !types_has_value(DB_MYSQL, &columns->list[i], c->data, (size_t)c->len));
 		if (null)
 			buf_add(out, "\\N", 2);
@@ -193,8 +175,8 @@ const char *mysql_rows_values(
 			buf_addstr(out, "NULL");
 		} else {
 			buf_addstr(out,
-			        forms[i] == MYSQL_FORM_BYTES         ? "_binary'"
-			                : forms[i] == MYSQL_FORM_BIT ? "b'"
+			        forms[i] == MYSQL_CELL_BYTES         ? "_binary'"
+			                : forms[i] == MYSQL_CELL_BIT ? "b'"
 			                                             : "'");
 			buf_add(out, at, len);
 			buf_addc(out, '\'');

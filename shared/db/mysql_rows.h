@@ -15,14 +15,13 @@
 #include "shared/db/source.h"
 
 /* How the cells of a column travel. */
-enum mysql_form {
-	MYSQL_FORM_TEXT,
-	MYSQL_FORM_PARTIAL, /* with values that MySQL lacks, and that become NULL */
-	MYSQL_FORM_BYTES,
-	MYSQL_FORM_BIT,  /* digits */
-	MYSQL_FORM_JSON, /* text that MySQL (not MariaDB) takes only when it knows that it is text */
+enum mysql_cell {
+	MYSQL_CELL_TEXT,
+	MYSQL_CELL_PARTIAL, /* with values that MySQL lacks, and that become NULL */
+	MYSQL_CELL_BYTES,
+	MYSQL_CELL_BIT, /* digits */
 };
-enum mysql_form mysql_rows_form(const struct column *c);
+enum mysql_cell mysql_rows_form(const struct column *c);
 
 /* All append to out; a failure shows in buf_ok. */
 void mysql_rows_name(struct buf *out, const char *name);
@@ -32,7 +31,7 @@ void mysql_rows_literal(struct buf *out, const char *text);
 void mysql_rows_columns(struct buf *out, const struct columns *columns);
 /* The end of LOAD DATA: "CHARACTER SET binary (`a`, @b1) SET ...". (With another character set the bytes of a BLOB are
  * looked at as text; texts are checked against the columns' character set either way.) */
-void mysql_rows_load(struct buf *out, const struct columns *columns, bool mariadb);
+void mysql_rows_load(struct buf *out, const struct columns *columns);
 /* One row; its cells are as types.h says. */
 void mysql_rows_add(
         struct buf *out, const struct columns *columns, const unsigned char *forms, const struct cell *cells);

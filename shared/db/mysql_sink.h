@@ -32,7 +32,7 @@ struct mysql_sink {
 	enum mysql_sink_mode mode;
 	struct result_spec spec; /* strings borrowed from begin's caller */
 	const struct columns *columns;
-	unsigned char *forms; /* enum mysql_form of each column; owned */
+	unsigned char *forms; /* enum mysql_cell of each column; owned */
 	int64_t rows;
 	bool has_table;    /* a result of the job is probably there */
 	bool recorded;     /* the registry may have a result of this run that is not there */

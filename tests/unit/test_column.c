@@ -10,8 +10,8 @@
 
 #define PG_MAX 63
 
-/* Fixes the names of `given` (ended by NULL) at most max bytes long; all must then be as in `wanted`. */
-static void check(size_t max, const char *const *given, const char *const *wanted)
+/* Fixes the names of `given` (ended by NULL); all must then be as in `wanted`. */
+static void check_rules(const struct name_rules *rules, const char *const *given, const char *const *wanted)
 {
 	struct columns c = {0};
 	size_t n = 0;
@@ -20,10 +20,20 @@ static void check(size_t max, const char *const *given, const char *const *wante
 	assert_int_equal(columns_resize(&c, n, NULL), ERR_OK);
 	for (size_t i = 0; i < n; i++)
 		column_set_name(&c.list[i], given[i]);
-	assert_int_equal(columns_fix_names(&c, &(struct name_rules){.max = max}, NULL), ERR_OK);
+	assert_int_equal(columns_fix_names(&c, rules, NULL), ERR_OK);
 	for (size_t i = 0; i < n; i++)
 		assert_string_equal(c.list[i].name, wanted[i]);
 	columns_fini(&c);
+}
+
+static void check(size_t max, const char *const *given, const char *const *wanted)
+{
+	check_rules(&(struct name_rules){.max = max}, given, wanted);
+}
+
+static void check_folded(const char *const *given, const char *const *wanted)
+{
+	check_rules(&(struct name_rules){.max = 64, .fold = true}, given, wanted);
 }
 
 #define GIVEN(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -121,6 +131,26 @@ static void test_column_set_name_cuts_at_its_own_limit(void **state)
 	assert_int_equal(strlen(c.name), COLUMN_NAME_MAX - 1);
 }
 
+static void test_column_names_that_fold_differ_in_more_than_case(void **state)
+{
+	(void)state;
+	CHECK(GIVEN("a", "A"), GIVEN("a", "A"));
+	check_folded(GIVEN("a", "A", "a", "b"), GIVEN("a", "A_2", "a_3", "b"));
+	check_folded(GIVEN("Größe", "GRÖSSE", "GRÖßE"), GIVEN("Größe", "GRÖSSE", "GRÖßE_2"));
+	check_folded(
+	        GIVEN("ÿ", "Ÿ", "Σ", "ς", "K", "k", "é", "e"), GIVEN("ÿ", "Ÿ_2", "Σ", "ς_2", "K", "k_2", "é", "e"));
+	check_folded(GIVEN("x_2", "x", "X"), GIVEN("x_2", "x", "X_3"));
+}
+
+static void test_column_names_that_fold_end_in_no_space_and_have_no_large_characters(void **state)
+{
+	(void)state;
+	check_folded(GIVEN("a ", " ", "a\t \n", "  b", "c\t\r"), GIVEN("a", "column_2", "a_2", "  b", "c"));
+	check_folded(GIVEN("x\xf0\x9f\x98\x80y", "\xff\xc3", "x_y"), GIVEN("x_y", "\xff\xc3", "x_y_2"));
+	check_folded(GIVEN(X60 "    y"), GIVEN(X60)); /* a space where it is cut */
+	CHECK(GIVEN("a ", " "), GIVEN("a ", " "));
+}
+
 static void test_column_any_names_end_unique_and_short_enough(void **state)
 {
 	(void)state;
@@ -196,6 +226,8 @@ int main(void)
 	        cmocka_unit_test(test_column_names_made_by_cutting_do_not_collide),
 	        cmocka_unit_test(test_column_reserved_names_are_avoided_like_taken_ones),
 	        cmocka_unit_test(test_column_set_name_cuts_at_its_own_limit),
+	        cmocka_unit_test(test_column_names_that_fold_differ_in_more_than_case),
+	        cmocka_unit_test(test_column_names_that_fold_end_in_no_space_and_have_no_large_characters),
 	        cmocka_unit_test(test_column_any_names_end_unique_and_short_enough),
 	        cmocka_unit_test(test_column_hundreds_of_one_name_are_told_apart),
 	        cmocka_unit_test(test_column_copy_is_a_copy),

@@ -172,7 +172,7 @@ MYSQL = (
 
 CLICKHOUSE_FLOATS_IN_MYSQL = {"-0": "0", "nan": None, "inf": None, "-inf": None}
 
-CLICKHOUSE_OLD = (
+CLICKHOUSE = (
     Type("Int8", "smallint", "tinyint(4)", ("-128", "127", "0")),
     Type("UInt8", "smallint", "tinyint(3) unsigned", ("0", "255")),
     Type("Int16", "smallint", "smallint(6)", ("-32768", "32767")),
@@ -203,8 +203,18 @@ CLICKHOUSE_OLD = (
     Type("Tuple(Int32, String)", "text", "longtext", ("(1,'x')",), nullable=False),
 )
 
+# The day 0 and the second 0 of the old server are its zero dates: it writes 0000-00-00, whatever was meant.
+CLICKHOUSE_OLD = (
+    *CLICKHOUSE,
+    Type("Date", "date", "date", ("1970-01-01",), in_postgres={"1970-01-01": None}, in_mysql={"1970-01-01": "0000-00-00"}),
+    Type("DateTime", "timestamp(0) without time zone", "datetime", ("1970-01-01 00:00:00",), in_postgres={"1970-01-01 00:00:00": None},
+         in_mysql={"1970-01-01 00:00:00": "0000-00-00 00:00:00"}),
+)
+
 CLICKHOUSE_NEW = (
-    *CLICKHOUSE_OLD,
+    *CLICKHOUSE,
+    Type("Date", "date", "date", ("1970-01-01", "2149-06-06")),
+    Type("DateTime", "timestamp(0) without time zone", "datetime", ("1970-01-01 00:00:00", "2106-02-07 06:28:15")),
     Type("Bool", "boolean", "tinyint(1)", ("0", "1")),
     Type("Int128", "numeric(39,0)", "decimal(39,0)", (str(-2**127), str(2**127 - 1))),
     Type("UInt128", "numeric(39,0)", "decimal(39,0)", ("0", str(2**128 - 1))),

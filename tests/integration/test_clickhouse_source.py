@@ -213,7 +213,6 @@ def own(make_module_stack, stack, servers, fake, secured, wires, place):
         "tls_misnamed": {"dsn": f"https://app@127.0.0.2:{port}/?ca={place}/ca.pem"},
         "tls_insecure": {"dsn": f"https://app@127.0.0.1:{port}/?insecure=1"},
         "nowhere": {"dsn": "http://127.0.0.1:1/"},
-        "native": {"dsn": "tcp://ch:9000?username=u&password=hunter2&database=ledger"},
     }
     directory = place / "queries"
     directory.mkdir()
@@ -443,8 +442,7 @@ def loading(own):
 
 @version
 def test_a_server_that_cannot_be_used_is_waited_for_and_named(own, version):
-    for db, says in ((f"{version}_wrong", "(code "), (f"{version}_no_db", "nowhere"), ("nowhere", "cannot connect"),
-                     ("native", "http://USER:PASSWORD@ch:8123/ledger")):
+    for db, says in ((f"{version}_wrong", "(code "), (f"{version}_no_db", "nowhere"), ("nowhere", "cannot connect")):
         job = own.fail("ch_nulls", db=db)
         assert says in job["error"], job
         assert "hunter2" not in job["error"]

@@ -139,6 +139,7 @@ def test_readers_see_the_whole_old_result_or_the_whole_new_one(pair):
     readers = [Reader(pair.results.client(), looks(pair, job_id)) for _ in range(2)]
     for reader in readers:
         reader.start()
+        wait_until(lambda r=reader: seen_of(0) in r.seen, 10 * SLOW, "a look at the old result")
     for version in (1, 0, 1, 0, 1):
         pair.run("version", str(version), job_id=job_id)
     for reader in readers:

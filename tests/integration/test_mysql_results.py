@@ -416,7 +416,7 @@ def test_a_server_that_folds_table_names(stack, make_stack):
     assert expire(own) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(("engine", "text"), [("MEMORY", "cannot be kept"), ("x`; DROP", "cannot be kept"), ("TokuDB", "has none of that name")])
+@pytest.mark.parametrize(("engine", "text"), [("MEMORY", "cannot be kept"), ("TokuDB", "has none of that name")])
 def test_a_storage_engine_that_does_not_do_is_told(own, tmp_path, engine, text):
     config = tmp_path / "config.yml"
     config.write_text(re.sub(r"(\n +)lock_timeout: 1s", rf"\1storage_engine: '{engine}'\g<0>", own.config_path.read_text()))

@@ -112,6 +112,6 @@ SELECT nothing_of_the_kind FROM kinds;
 SELECT VARIABLE_VALUE AS cipher, CONNECTION_ID() AS id FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'SSL_CIPHER';
 
 -- name: my_refused
--- db: distrusted, misnamed, plain_unverified, plain_verified, unknown_user, unknown_db, silent, malformed
+-- db: distrusted, misnamed, plain_unverified, plain_verified, unknown_user, unknown_db, silent
 -- results: reports
 SELECT 1 AS one;

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from faults_support import Wire, memory_peak
-from support import BIN_DIR, ROOT, SANITIZED, SLOW, ClickHouse, ClickHouseNew, wait_until
+from support import BIN_DIR, ROOT, SANITIZED, SLOW, ClickHouse, ClickHouseNew, to_yaml, wait_until
 from test_mysql_source import certificates
 
 from engines import READER, READER_PASSWORD
@@ -557,8 +557,6 @@ def test_check_finds_what_is_wrong_without_running_anything(own, servers, place,
     directory.mkdir()
     (directory / "tasks.sql").write_text("".join(f"-- name: {name}\n-- db: {version}\n{sql};\n\n" for name, sql in tasks.items()))
     config = Path(own.dir) / f"check_{version}.yml"
-    from support import to_yaml
-
     config.write_text(to_yaml({**own.config, "sources": {version: own.config["sources"][version]}, "sql_directories": [str(directory)]}))
     done = subprocess.run([ROOT / BIN_DIR / "dungbeetle-worker", "--check", "--config", config], capture_output=True, text=True, check=False)
     for name in tasks:

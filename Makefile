@@ -30,7 +30,7 @@ ALL_LDFLAGS = -pthread $(LDFLAGS_$(FLAVOUR)) $(LDFLAGS)
 LIBS_CORE = $(shell pkg-config --libs $(PKGS_CORE))
 LIBS_DB = $(shell pkg-config --libs $(PKGS_DB))
 
-CORE_SRC := $(wildcard shared/base/*.c shared/config/*.c shared/tasks/*.c shared/queue/*.c)
+CORE_SRC := $(wildcard shared/base/*.c shared/config/*.c shared/sql/*.c shared/tasks/*.c shared/queue/*.c)
 DB_SRC := $(wildcard shared/db/*.c)
 FCGI_SRC := $(wildcard fcgi/*.c)
 EXPIRE_SRC := $(wildcard worker/expire*.c)

@@ -1,11 +1,20 @@
 #include "shared/db/driver.h"
 
+#include "shared/db/ch_ops.h"
 #include "shared/db/mysql_ops.h"
 #include "shared/db/pg.h"
 
 const struct source_ops *driver_source(enum db_engine engine)
 {
-	return engine == DB_POSTGRES ? &pg_source_ops : engine == DB_MYSQL ? &mysql_source_ops : NULL;
+	switch (engine) {
+	case DB_POSTGRES:
+		return &pg_source_ops;
+	case DB_MYSQL:
+		return &mysql_source_ops;
+	case DB_CLICKHOUSE:
+		return &ch_source_ops;
+	}
+	return NULL;
 }
 
 const struct sink_ops *driver_sink(enum db_engine engine)

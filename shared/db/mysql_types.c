@@ -50,6 +50,13 @@ static const struct special {
 	enum kind kind;
 } specials[] = {{"json", KIND_JSON}, {"uuid", KIND_UUID}, {"inet6", KIND_INET}, {"inet4", KIND_INET}};
 
+/* Texts that are computed, a parameter's among them, may come as CHAR and end in spaces, which a CHAR column does not keep. */
+static enum enum_field_types type_of(const MYSQL_FIELD *f)
+{
+	bool is_computed = !f->org_table || !f->org_table[0];
+	return f->type == MYSQL_TYPE_STRING && is_computed ? MYSQL_TYPE_VAR_STRING : f->type;
+}
+
 static const struct native *find(enum enum_field_types type)
 {
 	for (size_t i = 0; i < sizeof natives / sizeof *natives; i++)
@@ -77,7 +84,7 @@ static enum kind kind_of(const MYSQL_FIELD *f, const struct native *native, cons
 static void describe(
         const MYSQL_FIELD *f, const char *special, size_t special_len, struct column *c, struct mysql_reader *reader)
 {
-	const struct native *native = find(f->type);
+	const struct native *native = find(type_of(f));
 	bool is_unsigned = f->flags & UNSIGNED_FLAG;
 	c->type = f->type;
 	c->kind = kind_of(f, native, special, special_len);
@@ -336,7 +343,8 @@ void mysql_types_each(void (*fn)(void *ctx, const char *native, const struct col
 {
 	for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
 		const struct sample *s = &samples[i];
-		MYSQL_FIELD field = {.type = s->type,
+		MYSQL_FIELD field = {.org_table = (char[]){"t"},
+		        .type = s->type,
 		        .flags = s->flags,
 		        .charsetnr = s->charset,
 		        .length = s->length,

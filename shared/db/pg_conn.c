@@ -108,6 +108,17 @@ static bool in_class(const char *state, const char *class)
 	return strncmp(state, class, 2) == 0;
 }
 
+/* Where in a COPY a value is that the server refuses: ", line 3, column j" of its context, which goes on with the value. */
+static const char *place_in_copy(const PGresult *res, int *len)
+{
+	const char *context = res ? PQresultErrorField(res, PG_DIAG_CONTEXT) : NULL;
+	const char *copy = context ? strstr(context, "COPY ") : NULL;
+	const char *place = copy ? strstr(copy, ", line ") : NULL;
+	const char *value = place ? strstr(place, ": ") : NULL;
+	*len = value ? (int)(value - place) : 0;
+	return place;
+}
+
 enum err_code pg_conn_error(struct pg_conn *c, const PGresult *res, struct err *e)
 {
 	const char *state = res ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
@@ -127,7 +138,9 @@ enum err_code pg_conn_error(struct pg_conn *c, const PGresult *res, struct err *
 		code = c->lost; /* lack of disk, memory, connections */
 	else if (in_class(state, "40") || in_class(state, "55") || in_class(state, "58") || strcmp(state, "57014") == 0)
 		code = ERR_TRANSIENT;
-	err_set(e, code, "%s (SQLSTATE %s)", text, state);
+	int len;
+	const char *place = place_in_copy(res, &len);
+	err_set(e, code, "%s (SQLSTATE %s)%.*s", text, state, len, place ? place : "");
 	e->quotes = in_class(state, "22") || in_class(state, "23") || in_class(state, "P0");
 	return code;
 }

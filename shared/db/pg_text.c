@@ -233,8 +233,8 @@ static void convert_bytea(struct cell *c, char *out)
 		return;
 	const char *hex = c->data + 2;
 	int n = (c->len - 2) / 2;
-	for (int i = 0; i < n; i++)
-		out[i] = (char)(nibble(hex[2 * i]) << 4 | nibble(hex[2 * i + 1]));
+	for (int i = 0; i < n; i++, hex += 2)
+		out[i] = (char)(nibble(hex[0]) << 4 | nibble(hex[1]));
 	*c = (struct cell){out, n};
 }
 

@@ -8,7 +8,7 @@
 #include "shared/base/buf.h"
 #include "shared/base/parse.h"
 #include "shared/queue/queue.h"
-#include "shared/tasks/placeholders.h"
+#include "shared/sql/placeholders.h"
 
 #define SECOND INT64_C(1000)
 

@@ -22,6 +22,7 @@ from typing import Any, Callable, Iterator
 import rig as rig_module
 from rig import HEADER, ROOT, BenchError, Figure, Rig
 from stack import StackError
+import figures_engines
 import figures_http
 import figures_jobs
 
@@ -31,6 +32,7 @@ class Bench:
     name: str
     lines: tuple[str, ...]  # the figures that it yields
     measure: Callable[[Rig], Iterator[Figure]]
+    engines: bool = False  # does it need MariaDB and ClickHouse?
 
 
 BENCHES = [
@@ -41,6 +43,8 @@ BENCHES = [
     Bench("idle", ("idle",), figures_jobs.idle),
     Bench("post", ("post", "post-pool"), figures_http.post),
     Bench("status", ("status",), figures_http.status),
+    *(Bench(way.name, (way.name, f"{way.name}-rss"), way.measure, True) for way in figures_engines.WAYS),
+    Bench("small-my", ("small-my",), figures_engines.small_my, True),
 ]
 
 
@@ -86,7 +90,7 @@ def run(options: argparse.Namespace, benches: list[Bench]) -> int:
     with tempfile.TemporaryDirectory(prefix="dungbeetle-bench-") as directory:
         Path(directory).chmod(0o755)  # PostgreSQL's user goes through it
         rig = Rig(quick_place(Path(directory)), ROOT / options.bin_dir, ROOT / options.bench_dir, runs=options.runs,
-                  quick=options.quick)
+                  quick=options.quick, engines=any(bench.engines for bench in benches))
         with rig:
             facts = rig_module.machine(rig)
             figures = measure(rig, benches)

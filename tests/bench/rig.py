@@ -19,13 +19,15 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "deploy" / "dev"))
 
-from stack import Program, Stack, find_program, wait_until  # noqa: E402
+from stack import ClickHouse, MariaDB, Program, Stack, find_program, wait_until  # noqa: E402
 
 ENTRIES = 1_000_000
 QUEUE, SLOTS = "bench", 10  # the queue of tasks/bench.sql
 # Neither checkpoints nor autovacuum in mid-run; the catalogs are vacuumed between the runs.
 POSTGRES = {"shared_buffers": "1GB", "jit": "off", "fsync": "on", "max_wal_size": "16GB", "checkpoint_timeout": "1h",
             "autovacuum": "off"}
+MARIADB = {"innodb_buffer_pool_size": "1G", "innodb_log_file_size": "2G", "innodb_flush_log_at_trx_commit": "1", "skip_log_bin": "1",
+           "sync_binlog": "0"}
 # The AOF starts empty in each run, so that Redis would rewrite it in mid-run, all the time, which it does not in real life.
 REDIS = {"appendfsync": "everysec", "auto_aof_rewrite_percentage": "0"}
 
@@ -199,7 +201,7 @@ def run_tool(argv: Sequence[str | os.PathLike[str]], text: str | None = None) ->
 
 def queries() -> dict[str, str]:
     """The tasks' SQL by their names, without the semicolon."""
-    text = (HERE / "tasks" / "bench.sql").read_text()
+    text = "\n".join(file.read_text() for file in (HERE / "tasks" / "bench.sql", HERE / "tasks_engines" / "engines.sql"))
     found = {}
     for block in re.split(r"(?m)^-- name: *", text)[1:]:
         name, _, rest = block.partition("\n")
@@ -214,9 +216,9 @@ def queries() -> dict[str, str]:
 
 class Rig:
     """The stack of all benchmarks: nginx, one FastCGI process, Redis, and one PostgreSQL for source and results, ours and
-    the floors'. Workers are started by the benchmarks that want one."""
+    the floors'; with engines also one MariaDB, likewise, and ClickHouse. Workers are started by the benchmarks that want one."""
 
-    def __init__(self, directory: Path, bin_dir: Path, bench_dir: Path, *, runs: int, quick: bool) -> None:
+    def __init__(self, directory: Path, bin_dir: Path, bench_dir: Path, *, runs: int, quick: bool, engines: bool) -> None:
         self.quick = quick
         self.runs = runs
         self.entries = ENTRIES // 10 if quick else ENTRIES
@@ -224,22 +226,40 @@ class Rig:
         self.bench_dir = bench_dir
         self.queries = queries()
         self.stack = Stack(directory / "stack", bin_dir=bin_dir, workers=0, load=self.entries, queues={QUEUE: SLOTS},
-                           sql_directories=[HERE / "tasks"], redis=REDIS, postgres=POSTGRES)
+                           sql_directories=[HERE / "tasks", *([HERE / "tasks_engines"] if engines else [])], redis=REDIS, postgres=POSTGRES)
         reports = self.stack.config["results"].pop("reports")
         self.stack.config["results"] = {"unlogged": {**reports, "unlogged": True},
                                         "relaxed": {**reports, "durability": "relaxed"}}
+        self.my = MariaDB(self.stack.dir / "mariadb", **MARIADB)
+        self.ch = ClickHouse(self.stack.dir / "clickhouse")
+        self.engines: list[MariaDB | ClickHouse] = [self.my, self.ch] if engines else []
+        if engines:
+            self.stack.config["sources"]["my"] = {"type": "mysql", "dsn": self.my.dsn("ledger")}
+            self.stack.config["sources"]["ch"] = {"type": "clickhouse", "dsn": self.ch.dsn("ledger")}
+            self.stack.config["results"]["my"] = {"type": "mysql", "dsn": self.my.dsn("reports")}
         self.pg = self.stack.pg_source
         self._bin = Path(self.pg.program.argv[0]).parent  # Debian's psql elsewhere is a Perl script that starts this one
         self._redis: Redis | None = None
 
     def __enter__(self) -> "Rig":
-        self.stack.start()
+        try:
+            for server in self.engines:
+                server.start()
+                server.createdb("ledger")
+                server.createdb("reports")
+                server.load_ledger("ledger", self.entries)
+            self.stack.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._redis:
             self._redis.close()
         self.stack.stop()
+        for server in self.engines:
+            server.stop()
         self.stack.remove()
 
     def tool(self, name: str) -> str:
@@ -345,4 +365,6 @@ def machine(rig: Rig) -> dict[str, Any]:
         "redis": _said("redis-server", "--version"), "nginx": _said("nginx", "-v"), "wrk": "-t1 -c32",
         "commit": _said("git", "rev-parse", "HEAD"), "as_committed": _said("git", "status", "--porcelain") == "?",
         "postgres_settings": POSTGRES, "redis_settings": REDIS,
+        **({"mariadb": rig.my.sql("SELECT version()"), "clickhouse": rig.ch.query("SELECT version()"), "mariadb_settings": MARIADB}
+           if rig.engines else {}),
     }

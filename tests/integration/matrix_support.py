@@ -154,16 +154,28 @@ class Source:
         """(Re)makes a table with a column `id` from 1 on and these."""
         self.run(f"DROP TABLE IF EXISTS {name}")
         if self.is_clickhouse:
-            listed = ", ".join(f"{column} " + (f"Nullable({kind.name})" if kind.nullable else kind.name) for column, kind in columns)
-            self.run(f"CREATE TABLE {name} (id Int64, {listed}) ENGINE = MergeTree ORDER BY id")
-            lines = b"".join(b"\t".join([b"%d" % i, *map(_tsv, row)]) + b"\n" for i, row in enumerate(rows, 1))
-            self.run(f"INSERT INTO {name} FORMAT TabSeparated", lines)
+            self._make_clickhouse_table(name, columns, rows)
             return
         listed = ", ".join(f"{column} {kind.name}" for column, kind in columns)
         self.run(f"CREATE TABLE {name} (id BIGINT, {listed})")
         values = [", ".join([str(i), *(self.literal(kind.name, value) for (_, kind), value in zip(columns, row))])
                   for i, row in enumerate(rows, 1)]
         self.run(f"INSERT INTO {name} VALUES " + ",\n".join(f"({row})" for row in values))
+
+    def _make_clickhouse_table(self, name: str, columns: Sequence[tuple[str, Type]], rows: Sequence[Sequence[Value]]) -> None:
+        """Floating-point numbers go in as their bits: the old server does not read all digits."""
+        listed = ", ".join(f"{column} " + (f"Nullable({kind.name})" if kind.nullable else kind.name) for column, kind in columns)
+        self.run(f"CREATE TABLE {name} (id Int64, {listed}) ENGINE = MergeTree ORDER BY id")
+        self.run("DROP TABLE IF EXISTS matrix_raw")
+        raw = {column: "Nullable(String)" if kind.name in FLOATS else f"Nullable({kind.name})" if kind.nullable else kind.name
+               for column, kind in columns}
+        self.run(f"CREATE TABLE matrix_raw (id Int64, {', '.join(map(' '.join, raw.items()))}) ENGINE = Memory")
+        lines = b"".join(b"\t".join([b"%d" % i, *(_tsv(kind.name, value) for (_, kind), value in zip(columns, row))]) + b"\n"
+                         for i, row in enumerate(rows, 1))
+        self.run("INSERT INTO matrix_raw FORMAT TabSeparated", lines)
+        cooked = ", ".join(f"if(isNull({column}), NULL, reinterpretAs{kind.name}(unhex(assumeNotNull({column}))))"
+                           if kind.name in FLOATS else column for column, kind in columns)
+        self.run(f"INSERT INTO {name} SELECT id, {cooked} FROM matrix_raw")
 
     def running(self, marker: str) -> int:
         """How many queries with that in their text run."""
@@ -176,9 +188,14 @@ class Source:
         return int(self.server.query(f"SELECT count() FROM system.processes WHERE query LIKE {pattern}"))
 
 
-def _tsv(value: Value) -> bytes:
+FLOATS = {"Float32": "<f", "Float64": "<d"}
+
+
+def _tsv(kind: str, value: Value) -> bytes:
     if value is None:
         return b"\\N"
+    if kind in FLOATS:
+        return struct.pack(FLOATS[kind], float(value)).hex().encode()
     data = value.encode() if isinstance(value, str) else value
     for raw, escaped in ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\0", b"\\0")):
         data = data.replace(raw, escaped)

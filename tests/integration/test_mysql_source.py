@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import re
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from support import HERE, QUERIES, SLOW, wait_until
+from support import BIN_DIR, HERE, QUERIES, ROOT, SLOW, to_yaml, wait_until
 
 from stack import MariaDB
 
@@ -311,6 +312,22 @@ def test_processlist_shows_the_task(own, maria):
     assert_gone(maria, "%SLEEP%")
 
 
+def test_check_prepares_tasks(own, tmp_path):
+    """What the server says of a task at --check, before any job."""
+    (tmp_path / "tasks.sql").write_text("-- name: fine\n-- db: maria\nSELECT ? AS a;\n-- name: wrong\n-- db: maria\nSELECT nothing_of_the_kind;\n"
+                                        "-- name: mute\n-- db: maria\nDO 1;\n")
+    base = {key: value for key, value in own.config.items() if key != "worker"}
+    base["sources"] = {"maria": own.config["sources"]["maria"]}
+    (tmp_path / "config.yml").write_text(to_yaml({**base, "sql_directories": [str(tmp_path)]}))
+    done = subprocess.run([ROOT / BIN_DIR / "dungbeetle-worker", "--check", "--config", tmp_path / "config.yml"],
+                          capture_output=True, text=True, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == 2, output
+    assert re.search(r"tasks.sql:4: task wrong on source maria: .*nothing_of_the_kind", output), output
+    assert re.search(r"tasks.sql:7: task mute on source maria: .*returns no columns", output), output
+    assert "task fine" not in output, output
+
+
 def test_altered_table_is_prepared_anew(own, maria):
     """A statement that is kept gives the table's columns as they are now."""
     assert own.rows(own.succeed("my_changing", queue="one")) == [(1,)]
@@ -376,6 +393,24 @@ def test_cancel_stops_a_query_before_its_first_row(own, maria):
     assert len(own.rows(own.succeed("my_sleep", 0))) == 2
 
 
+def test_late_cancel_does_not_hit_the_next_job(own):
+    """One slot, pairs of jobs, the first of which is deleted as it may be ending: the second one always has its result."""
+    for pause in range(12):
+        first, second = (own.submit("my_sleep", 0.02, queue="one") for _ in range(2))
+        time.sleep(pause * 0.006)
+        own.delete(f"/jobs/{first}?purge=true")
+        assert own.wait(second)["state"] == "SUCCESS"
+        assert [slept for slept, _ in own.rows(second)] == [0, 0]
+
+
+def test_query_that_is_killed_by_an_administrator_is_tried_again(own, maria):
+    job_id = own.submit("my_sleep", 1, retries=1)
+    (row,) = await_running(maria, "%SLEEP%")
+    maria.sql(f"KILL QUERY {row[0]}")
+    job = own.wait(job_id)
+    assert (job["state"], own.count(job_id)) == ("SUCCESS", 2), job
+
+
 def test_time_limit_ends_the_query(own, maria):
     began = time.monotonic()
     job = own.fail("my_sleep_limited", 30)
@@ -398,7 +433,9 @@ def test_cap_of_rows_ends_the_query(make_stack, stack, own, maria):
 
 @pytest.mark.parametrize("source", ["secured", "by_ca", "unverified", "preferring", "by_url", "by_socket", "plain_preferring"])
 def test_tls_is_as_the_dsn_says(own, source):
-    ((cipher,),) = own.rows(own.succeed("my_cipher", db=source))
+    """And the connection is kept, whatever TLS has still to say on it."""
+    ((cipher, first),), ((_, second),) = (own.rows(own.succeed("my_cipher", db=source, queue="one")) for _ in range(2))
+    assert first == second
     assert cipher.startswith("TLS_") if source not in ("by_socket", "plain_preferring") else cipher == "", cipher
 
 

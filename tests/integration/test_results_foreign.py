@@ -11,6 +11,9 @@ from stack import MariaDB
 TEXTS = """
 CREATE TABLE texts (id INT, name VARCHAR(40), note TEXT);
 INSERT INTO texts VALUES (1, 'fine', '\\\\N'), (2, '€😀', '\\\\.'), (3, NULL, ''), (4, 'a\\0b', 'fine'), (5, 'fine', X'61EDA08062');
+SET check_constraint_checks = 0;
+CREATE TABLE documents (id INT, j JSON);
+INSERT INTO documents VALUES (1, '{}'), (2, '{secret}');
 """
 
 
@@ -47,6 +50,13 @@ def test_invalid_utf8_is_a_failure_that_names_the_column(own):
     """MariaDB keeps half a surrogate pair as a character."""
     job = own.fail("foreign_invalid")
     assert "column 'note', row 1: the text is not valid UTF-8, which PostgreSQL cannot hold" in job["error"]
+    assert own.columns(job["job_id"]) == []
+
+
+def test_what_the_server_refuses_is_told_with_its_column(own):
+    """MariaDB keeps a broken document when it is told not to look."""
+    job = own.fail("foreign_refused")
+    assert "invalid input syntax for type json (SQLSTATE 22P02), line 2, column j" in job["error"]
     assert own.columns(job["job_id"]) == []
 
 

@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 # What the files of a directory may include of the project; the longest prefix counts.
 MAY_INCLUDE = {
-    'fcgi/': ('fcgi/', 'shared/base/', 'shared/config/', 'shared/tasks/', 'shared/queue/'),
+    'fcgi/': ('fcgi/', 'shared/base/', 'shared/config/', 'shared/sql/', 'shared/tasks/', 'shared/queue/'),
     'worker/': ('worker/', 'shared/'),
     'shared/base/': ('shared/base/',),
     'shared/config/': ('shared/config/', 'shared/base/'),
     'shared/queue/': ('shared/queue/', 'shared/config/', 'shared/base/'),
-    'shared/tasks/': ('shared/tasks/', 'shared/queue/', 'shared/config/', 'shared/base/'),
-    'shared/db/': ('shared/db/', 'shared/config/', 'shared/base/'),
+    'shared/sql/': ('shared/sql/', 'shared/config/', 'shared/base/'),
+    'shared/tasks/': ('shared/tasks/', 'shared/sql/', 'shared/queue/', 'shared/config/', 'shared/base/'),
+    'shared/db/': ('shared/db/', 'shared/sql/', 'shared/config/', 'shared/base/'),
     'tests/': ('tests/', 'fcgi/', 'worker/', 'shared/'),
 }
 
@@ -30,7 +31,7 @@ PRIVATE = (
     (r'shared/db/mysql_(?!ops)\w+\.h', r'shared/db/mysql_\w+\.[ch]'),
     (r'curl/.*', r'shared/db/ch_\w+\.[ch]'),
     (r'shared/db/ch_(?!ops)\w+\.h', r'shared/db/ch_\w+\.[ch]'),
-    (r'shared/db/pg_(conn|sink)\.h', r'shared/db/pg_\w+\.[ch]'),
+    (r'shared/db/pg_(conn|sink|source)\.h', r'shared/db/pg_\w+\.[ch]'),
     (r'json-c/.*', r'fcgi/json_in\.c|worker/json\.c'),
     (r'yaml\.h', r'shared/config/yaml_tree\.c'),
 )

@@ -118,8 +118,10 @@ static void test_mysql_text_brings_the_same_bits_back(void **state)
 		check_float((float)(bits % 100000) / 1e7f);
 	}
 	double power = 1e-320;
-	for (int i = 0; i < 628; i++, power = power * 10)
+	for (int i = 0; i < 628; i++) {
 		check_double(power);
+		power *= 10;
+	}
 	check_double(DBL_MIN);
 	check_double(0.1 + DBL_EPSILON / 16);
 	check_float(FLT_MIN);
@@ -222,6 +224,9 @@ static void test_mysql_types_describe_columns(void **state)
 	c = described(MYSQL_TYPE_VAR_STRING, 0, 63, 0, 39, &r);
 	assert_int_equal(c.kind, KIND_VARBINARY);
 	assert_int_equal(c.length, 1);
+	c = described(MYSQL_TYPE_STRING, 0, 45, 80, 0, &r); /* of no table: may end in spaces */
+	assert_int_equal(c.kind, KIND_VARCHAR);
+	assert_int_equal(c.length, 20);
 	c = described(MYSQL_TYPE_STRING, SET_FLAG, 45, 12, 0, &r);
 	assert_int_equal(c.kind, KIND_TEXT);
 	c = described(MYSQL_TYPE_DATETIME, 0, 63, 26, 39, &r); /* of an expression: as many digits as a value has */

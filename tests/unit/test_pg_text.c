@@ -18,7 +18,7 @@ static void assert_converts(enum pg_text_form form, const char *text, const char
 {
 	for (int in_place = 0; in_place < 2; in_place++) {
 		size_t len = strlen(text);
-		char *from = malloc(len), *other = malloc(len);
+		char *from = malloc(len ? len : 1), *other = malloc(len ? len : 1);
 		assert_true(from && other);
 		memcpy(from, text, len);
 		struct cell c = {from, (int)len};

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "shared/tasks/placeholders.h"
+#include "shared/sql/placeholders.h"
 
 struct claim {
 	const char *sql;

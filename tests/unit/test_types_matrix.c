@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "shared/base/buf.h"
+#include "shared/db/ch_types.h"
 #include "shared/db/mysql_ops.h"
 #include "shared/db/pg_types.h"
 #include "shared/db/types.h"
@@ -25,6 +26,7 @@ static const struct {
 } sources[] = {
         {"PostgreSQL", DB_POSTGRES, pg_types_each},
         {"MySQL, MariaDB", DB_MYSQL, mysql_types_each},
+        {"ClickHouse", DB_CLICKHOUSE, ch_types_each},
 };
 #define SOURCES (sizeof sources / sizeof *sources)
 

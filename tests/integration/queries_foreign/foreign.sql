@@ -20,3 +20,8 @@ SELECT 1 AS id, CAST('x' AS CHAR(5)) AS t, X'00FF' AS b, TIME'-838:59:59.5' AS d
 -- db: maria
 -- results: reports
 SELECT id, name, note FROM texts WHERE id = 5;
+
+-- name: foreign_refused
+-- db: maria
+-- results: reports
+SELECT id, CASE id WHEN 2 THEN TIME'10:00:00' END AS t, j FROM documents ORDER BY id;

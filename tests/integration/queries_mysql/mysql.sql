@@ -109,7 +109,7 @@ SELECT nothing_of_the_kind FROM kinds;
 -- name: my_cipher
 -- db: secured, by_ca, unverified, preferring, by_url, by_socket, plain_preferring
 -- results: reports
-SELECT VARIABLE_VALUE AS cipher FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'SSL_CIPHER';
+SELECT VARIABLE_VALUE AS cipher, CONNECTION_ID() AS id FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'SSL_CIPHER';
 
 -- name: my_refused
 -- db: distrusted, misnamed, plain_unverified, plain_verified, unknown_user, unknown_db, silent, malformed

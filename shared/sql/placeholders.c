@@ -1,4 +1,4 @@
-#include "shared/tasks/placeholders.h"
+#include "shared/sql/placeholders.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -13,6 +13,8 @@ struct scan {
 	int count;
 	unsigned char seen[PLACEHOLDERS_MAX / 8 + 1]; /* bit n: $n is used */
 	struct placeholders *out;
+	sql_token_fn token; /* NULL: nobody looks */
+	void *ctx;
 	struct err *e;
 };
 
@@ -193,25 +195,44 @@ static enum err_code read_question_mark(struct scan *s)
 	return ERR_OK;
 }
 
-static enum err_code read_token(struct scan *s)
+static enum err_code skip_token(struct scan *s, enum sql_token *kind)
 {
 	char c = *s->at;
+	*kind = SQL_WORD;
 	if (is_word_start(c))
 		return skip_word(s);
+	*kind = SQL_QUOTED;
 	if (c == '\'')
 		return skip_quoted(s, s->engine != DB_POSTGRES);
 	if (c == '"')
 		return skip_quoted(s, s->engine != DB_POSTGRES);
 	if (c == '`' && s->engine != DB_POSTGRES)
 		return skip_quoted(s, s->engine == DB_CLICKHOUSE);
+	*kind = SQL_PLACEHOLDER;
 	if (c == '$' && s->engine == DB_POSTGRES && is_digit(peek(s, 1)))
 		return read_dollar_number(s);
-	if (c == '$' && s->engine != DB_MYSQL)
-		return skip_dollar_quote(s);
 	if (c == '?' && s->engine != DB_POSTGRES)
 		return read_question_mark(s);
+	*kind = SQL_CHAR;
+	if (c == '$' && s->engine != DB_MYSQL) {
+		const char *dollar = s->at;
+		enum err_code rc = skip_dollar_quote(s);
+		if (s->at - dollar > 1)
+			*kind = SQL_QUOTED;
+		return rc;
+	}
 	s->at++;
 	return ERR_OK;
+}
+
+static enum err_code read_token(struct scan *s)
+{
+	const char *at = s->at;
+	enum sql_token kind;
+	enum err_code rc = skip_token(s, &kind);
+	if (!rc && s->token)
+		s->token(s->ctx, kind, at, (size_t)(s->at - at));
+	return rc;
 }
 
 static enum err_code scan_all(struct scan *s)
@@ -243,8 +264,8 @@ static enum err_code scan_all(struct scan *s)
 	return ERR_OK;
 }
 
-enum err_code placeholders_scan(
-        enum db_engine engine, const char *sql, size_t len, struct placeholders *out, struct err *e)
+enum err_code placeholders_walk(enum db_engine engine, const char *sql, size_t len, sql_token_fn token, void *ctx,
+        struct placeholders *out, struct err *e)
 {
 	*out = (struct placeholders){.line = 1};
 	struct scan s = {
@@ -254,6 +275,8 @@ enum err_code placeholders_scan(
 	        .end = sql + len,
 	        .statement_end = sql,
 	        .out = out,
+	        .token = token,
+	        .ctx = ctx,
 	        .e = e,
 	};
 	enum err_code rc = scan_all(&s);
@@ -262,6 +285,12 @@ enum err_code placeholders_scan(
 		out->len = (size_t)(s.statement_end - sql);
 	}
 	return rc;
+}
+
+enum err_code placeholders_scan(
+        enum db_engine engine, const char *sql, size_t len, struct placeholders *out, struct err *e)
+{
+	return placeholders_walk(engine, sql, len, NULL, NULL, out, e);
 }
 
 enum err_code placeholders_count(enum db_engine engine, const char *sql, size_t len, int *count, struct err *e)

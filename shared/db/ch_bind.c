@@ -94,7 +94,7 @@ static void bind(struct binder *b)
 {
 	if (b->used++ >= b->n_args)
 		return;
-	const char *arg = b->args[b->used - 1];
+	const char *arg = b->args ? b->args[b->used - 1] : b->place == BEFORE_NUMBER ? "1" : NULL;
 	if (!arg)
 		buf_addstr(b->out, "NULL");
 	else if (b->place == BEFORE_NUMBER && is_number(arg))

@@ -24,7 +24,8 @@ struct ch_statement {
 	bool format; /* FORMAT and a format of tabs and lines that is not TabSeparatedWithNamesAndTypes */
 };
 
-/* Appends sql, one statement, with its arguments to out and describes it; args as in struct query, NULL = SQL NULL.
+/* Appends sql, one statement, with its arguments to out and describes it; args as in struct query, NULL = SQL NULL;
+ * no args at all: something that the server can check the statement with, NULL and behind LIMIT and OFFSET a number.
  * ERR_PERMANENT: another number of arguments than the statement has `?`. */
 enum err_code MUST_CHECK ch_bind(const char *sql, const char *const *args, size_t n_args, struct buf *out,
         struct ch_statement *statement, struct err *e);

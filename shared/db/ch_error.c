@@ -174,7 +174,7 @@ static struct span core(struct span s)
 		if (at && at > s.at)
 			s.len = (size_t)(at - s.at);
 	}
-	while (s.len && memchr(" \t\r\n", s.at[s.len - 1], 4))
+	while (s.len && (s.at[s.len - 1] == ' ' || (s.at[s.len - 1] >= '\t' && s.at[s.len - 1] <= '\r')))
 		s.len--;
 	return s;
 }

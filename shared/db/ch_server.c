@@ -79,7 +79,7 @@ static enum err_code take_settings(struct ch_server *s, struct ch_tsv *rows, boo
 	enum err_code rc = ERR_OK;
 	buf_init(&unwanted, 4096);
 	for (char *line; rc == ERR_OK && (line = ch_tsv_line(rows, &len));) {
-		if (!ch_tsv_split(line, len, cells, 2, &bytes))
+		if (!ch_tsv_split(line, len, NULL, cells, 2, &bytes))
 			rc = err_set(e, ERR_UNAVAILABLE, "the server does not answer as ClickHouse does");
 		else if (line_number++ < 2)
 			continue; /* names and types */

@@ -58,6 +58,7 @@ struct ch_source {
 	size_t n;
 	struct cell *cells;
 	enum ch_fix *fixes;
+	bool *raw;              /* for ch_tsv_split */
 	size_t *fixed, n_fixed; /* the columns whose cells are not as they should be */
 	bool first_is_text;     /* of the columns, the first can be any text */
 	int64_t rows;
@@ -97,6 +98,7 @@ static void destroy(struct source *base)
 	buf_fini(&s->suspect.text);
 	free(s->cells);
 	free(s->fixes);
+	free(s->raw);
 	free(s->fixed);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
@@ -281,6 +283,9 @@ static enum err_code malformed(struct ch_source *s, const char *line, size_t len
 	if (is_near_end(s))
 		return suspect_error(s, e);
 	size_t n = ch_tsv_count(line, len);
+	if (n == s->n && len > 0)
+		return err_set(e, ERR_PERMANENT, "row %lld of the answer is not in the form " CH_FORMAT,
+		        (long long)s->rows + 1);
 	return err_set(e, ERR_PERMANENT, "row %lld of the answer has %zu cells, not %zu%s", (long long)s->rows + 1, n,
 	        s->n,
 	        len == 0 ? ": a query WITH TOTALS has two results, of which one can be kept (WITH ROLLUP has one)"
@@ -382,13 +387,15 @@ static enum err_code make_room(struct ch_source *s, size_t n, struct err *e)
 {
 	free(s->cells);
 	free(s->fixes);
+	free(s->raw);
 	free(s->fixed);
 	s->cells = calloc(n, sizeof *s->cells);
 	s->fixes = calloc(n, sizeof *s->fixes);
+	s->raw = calloc(n, sizeof *s->raw);
 	s->fixed = calloc(n, sizeof *s->fixed);
 	s->n = n;
 	s->n_fixed = 0;
-	return s->cells && s->fixes && s->fixed ? ERR_OK : err_nomem(e);
+	return s->cells && s->fixes && s->raw && s->fixed ? ERR_OK : err_nomem(e);
 }
 
 static enum err_code take_names(struct ch_source *s, char *line, size_t len, struct columns *out, struct err *e)
@@ -400,7 +407,7 @@ static enum err_code take_names(struct ch_source *s, char *line, size_t len, str
 	if (rc != ERR_OK)
 		return rc;
 	out->engine = DB_CLICKHOUSE;
-	if (!ch_tsv_split(line, len, s->cells, n, &bytes))
+	if (!ch_tsv_split(line, len, NULL, s->cells, n, &bytes))
 		return err_set(e, ERR_PERMANENT, "the answer does not begin with the columns' names");
 	for (size_t i = 0; i < n; i++) {
 		char name[COLUMN_NAME_MAX + 2]; /* one more: column_set_name sees that it is to be cut */
@@ -420,7 +427,7 @@ static enum err_code take_types(struct ch_source *s, char *line, size_t len, str
 {
 	const struct ch_head *head = ch_http_head(s->http);
 	size_t bytes;
-	if (!ch_tsv_split(line, len, s->cells, s->n, &bytes))
+	if (!ch_tsv_split(line, len, NULL, s->cells, s->n, &bytes))
 		return not_our_format(e);
 	for (size_t i = 0; i < s->n; i++) {
 		struct cell c = s->cells[i];
@@ -431,7 +438,8 @@ static enum err_code take_types(struct ch_source *s, char *line, size_t len, str
 			return err_prefix(e, "column '%s'", out->list[i].name);
 		if (!known && !head->names_format)
 			return not_our_format(e);
-		if (s->fixes[i] != CH_AS_IS)
+		s->raw[i] = s->fixes[i] == CH_RAW;
+		if (s->fixes[i] != CH_AS_IS && !s->raw[i])
 			s->fixed[s->n_fixed++] = i;
 	}
 	enum kind first = out->list[0].kind;
@@ -509,7 +517,7 @@ static enum err_code give_row(struct ch_source *s, char *line, size_t len, struc
 	enum err_code rc = examine(s, line, len, e);
 	if (rc != ERR_OK)
 		return rc;
-	if (!ch_tsv_split(line, len, s->cells, s->n, &bytes))
+	if (!ch_tsv_split(line, len, s->raw, s->cells, s->n, &bytes))
 		return malformed(s, line, len, e);
 	for (size_t i = 0; i < s->n_fixed; i++)
 		ch_type_fix(s->fixes[s->fixed[i]], &s->cells[s->fixed[i]]);
@@ -592,7 +600,7 @@ static enum err_code check(struct source *base, const struct query *q, struct er
 	buf_init(&sql, STATEMENT_MAX);
 	buf_init(&params, 128 << 10);
 	buf_reset(&s->statement);
-	enum err_code rc = ch_bind(q->sql, q->args, q->n_args, &s->statement, &s->seen, e);
+	enum err_code rc = ch_bind(q->sql, NULL, q->n_args, &s->statement, &s->seen, e);
 	if (rc == ERR_OK && s->seen.verb == CH_CHANGES)
 		rc = err_set(e, ERR_PERMANENT, "the query returns no columns");
 	if (rc == ERR_OK && s->seen.verb == CH_SELECTS) {

@@ -129,7 +129,7 @@ static int unescaped(char c)
 	}
 }
 
-static bool unescape(char *data, struct cell *c)
+static bool unescape(char *data, bool raw, struct cell *c)
 {
 	char *end = data + c->len, *from = memchr(data, '\\', (size_t)c->len), *to = from;
 	if (!from)
@@ -138,6 +138,8 @@ static bool unescape(char *data, struct cell *c)
 		*c = (struct cell){NULL, -1};
 		return true;
 	}
+	if (raw)
+		return true;
 	while (from) {
 		int byte = from + 1 < end ? unescaped(from[1]) : -1;
 		if (byte < 0)
@@ -154,7 +156,7 @@ static bool unescape(char *data, struct cell *c)
 	return true;
 }
 
-bool ch_tsv_split(char *line, size_t len, struct cell *cells, size_t n, size_t *bytes)
+bool ch_tsv_split(char *line, size_t len, const bool *raw, struct cell *cells, size_t n, size_t *bytes)
 {
 	char *at = line, *end = line + len;
 	if (n == 0)
@@ -174,7 +176,7 @@ bool ch_tsv_split(char *line, size_t len, struct cell *cells, size_t n, size_t *
 		return true;
 	*bytes = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (!unescape((char *)(uintptr_t)cells[i].data, &cells[i]))
+		if (!unescape((char *)(uintptr_t)cells[i].data, raw && raw[i], &cells[i]))
 			return false;
 		*bytes += cells[i].len > 0 ? (size_t)cells[i].len : 0;
 	}

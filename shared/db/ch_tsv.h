@@ -34,9 +34,10 @@ bool ch_tsv_has_line(const struct ch_tsv *t);
 /* What is left behind the last whole line; NULL: nothing. */
 char *ch_tsv_rest(struct ch_tsv *t, size_t *len);
 
-/* Cuts a line into cells, whose escapes are resolved in place. False, and the line as it was, when there are not n cells;
- * false, too, when there is an escape that ClickHouse does not write. *bytes: of all values together. */
-bool ch_tsv_split(char *line, size_t len, struct cell *cells, size_t n, size_t *bytes);
+/* Cuts a line into cells, whose escapes are resolved in place, but those of the columns that are raw (NULL: none is). False,
+ * and the line as it was, when there are not n cells; false, too, when there is an escape that ClickHouse does not write.
+ * *bytes: of all values together. */
+bool ch_tsv_split(char *line, size_t len, const bool *raw, struct cell *cells, size_t n, size_t *bytes);
 /* How many cells are in a line. */
 size_t ch_tsv_count(const char *line, size_t len);
 

@@ -72,22 +72,26 @@ static const struct type types[] = {
         {.name = "FixedString", .kind = KIND_TEXT, .form = ANYTHING, .fix = CH_FIXED, .samples = {"FixedString(16)"}},
         {.name = "Enum8", .kind = KIND_TEXT, .form = ANYTHING, .samples = {"Enum8('a' = 1)"}},
         {.name = "Enum16", .kind = KIND_TEXT, .form = ANYTHING, .samples = {"Enum16('a' = 1)"}},
-        {.name = "Array", .kind = KIND_TEXT, .form = ANYTHING, .samples = {"Array(String)"}},
-        {.name = "Tuple", .kind = KIND_TEXT, .form = ANYTHING, .samples = {"Tuple(String, UInt8)"}},
-        {.name = "Map", .kind = KIND_TEXT, .form = ANYTHING, .samples = {"Map(String, UInt8)"}},
-        {.name = "Nested", .kind = KIND_TEXT, .form = ANYTHING, .samples = {"Nested(a UInt8, b String)"}},
-        {.name = "Variant", .kind = KIND_TEXT, .form = ANYTHING, .samples = {"Variant(String, UInt8)"}},
-        {.name = "Dynamic", .kind = KIND_TEXT, .form = ANYTHING},
+        {.name = "Array", .kind = KIND_TEXT, .form = ANYTHING, .fix = CH_RAW, .samples = {"Array(String)"}},
+        {.name = "Tuple", .kind = KIND_TEXT, .form = ANYTHING, .fix = CH_RAW, .samples = {"Tuple(String, UInt8)"}},
+        {.name = "Map", .kind = KIND_TEXT, .form = ANYTHING, .fix = CH_RAW, .samples = {"Map(String, UInt8)"}},
+        {.name = "Nested",
+                .kind = KIND_TEXT,
+                .form = ANYTHING,
+                .fix = CH_RAW,
+                .samples = {"Nested(a UInt8, b String)"}},
+        {.name = "Variant", .kind = KIND_TEXT, .form = ANYTHING, .fix = CH_RAW, .samples = {"Variant(String, UInt8)"}},
+        {.name = "Dynamic", .kind = KIND_TEXT, .form = ANYTHING, .fix = CH_RAW},
         {.name = "Time", .kind = KIND_TEXT, .form = ANYTHING},
         {.name = "Time64", .kind = KIND_TEXT, .form = ANYTHING, .samples = {"Time64(3)"}},
-        {.name = "Point", .kind = KIND_TEXT},
-        {.name = "Ring", .kind = KIND_TEXT},
-        {.name = "LineString", .kind = KIND_TEXT},
-        {.name = "MultiLineString", .kind = KIND_TEXT},
-        {.name = "Polygon", .kind = KIND_TEXT},
-        {.name = "MultiPolygon", .kind = KIND_TEXT},
-        {.name = "Geometry", .kind = KIND_TEXT},
-        {.name = "QBit", .kind = KIND_TEXT, .form = ANYTHING, .samples = {"QBit(Float32, 16)"}},
+        {.name = "Point", .kind = KIND_TEXT, .fix = CH_RAW},
+        {.name = "Ring", .kind = KIND_TEXT, .fix = CH_RAW},
+        {.name = "LineString", .kind = KIND_TEXT, .fix = CH_RAW},
+        {.name = "MultiLineString", .kind = KIND_TEXT, .fix = CH_RAW},
+        {.name = "Polygon", .kind = KIND_TEXT, .fix = CH_RAW},
+        {.name = "MultiPolygon", .kind = KIND_TEXT, .fix = CH_RAW},
+        {.name = "Geometry", .kind = KIND_TEXT, .fix = CH_RAW},
+        {.name = "QBit", .kind = KIND_TEXT, .form = ANYTHING, .fix = CH_RAW, .samples = {"QBit(Float32, 16)"}},
         {.name = "Nothing", .kind = KIND_TEXT},
         {.name = "IntervalNanosecond", .kind = KIND_INT64},
         {.name = "IntervalMicrosecond", .kind = KIND_INT64},
@@ -118,7 +122,7 @@ static struct span trim(struct span s)
 }
 
 /* Parts "Name(parameters)"; without parentheses the parameters are empty. */
-static void open(struct span s, struct span *name, struct span *inside)
+static void unpack(struct span s, struct span *name, struct span *inside)
 {
 	const char *paren = s.len && s.at[s.len - 1] == ')' ? memchr(s.at, '(', s.len) : NULL;
 	*name = *inside = (struct span){s.at, s.len};
@@ -159,7 +163,7 @@ static struct span unwrap(struct span type)
 	for (;;) {
 		struct span name, inside;
 		type = trim(type);
-		open(type, &name, &inside);
+		unpack(type, &name, &inside);
 		if (is(name, "Nullable") || is(name, "LowCardinality")) {
 			type = inside;
 		} else if (is(name, "SimpleAggregateFunction")) {
@@ -179,7 +183,7 @@ static bool is_aggregate(struct span s)
 	static const char word[] = "AggregateFunction(";
 	for (size_t i = 0; i < s.len; i++) {
 		char c = s.at[i];
-		bool begins = i == 0 || memchr("(, ", s.at[i - 1], 3);
+		bool begins = i == 0 || s.at[i - 1] == '(' || s.at[i - 1] == ',' || s.at[i - 1] == ' ';
 		if (c == '\'' || c == '`' || c == '"')
 			for (i++; i < s.len && s.at[i] != c; i++)
 				i += s.at[i] == '\\';
@@ -235,16 +239,16 @@ static const struct type *find(struct span name)
 	return NULL;
 }
 
-enum err_code ch_type_read(const char *text, size_t len, struct column *c, enum ch_fix *fix, bool *known, struct err *e)
+enum err_code ch_type_read(const char *type, size_t len, struct column *c, enum ch_fix *fix, bool *known, struct err *e)
 {
-	struct span whole = {text, len}, name, inside;
+	struct span whole = {type, len}, name, inside;
 	struct column as = {.kind = KIND_TEXT};
-	open(unwrap(whole), &name, &inside);
+	unpack(unwrap(whole), &name, &inside);
 	if (is_aggregate(whole))
 		return err_set(e, ERR_PERMANENT,
 		        "type %.*s has no text form: finish the aggregation in the query (sumMerge, "
 		        "finalizeAggregation)",
-		        len < 100 ? (int)len : 100, text);
+		        len < 100 ? (int)len : 100, type);
 	const struct type *t = find(name);
 	*fix = CH_AS_IS;
 	*known = t != NULL;

@@ -18,6 +18,7 @@ enum ch_fix {
 	CH_FLOAT,  /* nan, inf and -inf become NaN, Infinity and -Infinity; the largest Float32 TYPES_FLOAT_MAX */
 	CH_DOUBLE, /* nan, inf and -inf */
 	CH_FIXED,  /* FixedString: the NUL bytes that fill it up are cut */
+	CH_RAW,    /* of values in values: strings are quoted and escaped within it already, so it is not unescaped */
 };
 
 /* Reads a type as the server names it, "Nullable(Decimal(9, 2))", and sets c's kind and its sizes. *known: it is a type

@@ -89,6 +89,12 @@ static void test_ch_bind_every_byte_survives(void **state)
 	}
 }
 
+static void test_ch_bind_without_arguments_is_for_a_check(void **state)
+{
+	(void)state;
+	assert_string_equal(bound("SELECT ? LIMIT ?, ? OFFSET ?", NULL, 4), "SELECT NULL LIMIT 1, 1 OFFSET 1");
+}
+
 static void test_ch_bind_counts_arguments(void **state)
 {
 	(void)state;
@@ -156,6 +162,7 @@ int main(void)
 	        cmocka_unit_test(test_ch_bind_question_marks_in_text_stay),
 	        cmocka_unit_test(test_ch_bind_numbers_behind_limit_are_bare),
 	        cmocka_unit_test(test_ch_bind_every_byte_survives),
+	        cmocka_unit_test(test_ch_bind_without_arguments_is_for_a_check),
 	        cmocka_unit_test(test_ch_bind_counts_arguments),
 	        cmocka_unit_test(test_ch_bind_refuses_what_it_cannot_read_or_hold),
 	        cmocka_unit_test(test_ch_bind_tells_what_kind_of_statement_it_is),

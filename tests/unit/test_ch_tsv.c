@@ -25,7 +25,7 @@ static void read_all(const char *text, size_t len, size_t piece, size_t n, struc
 		free(exact);
 		for (char *line; (line = ch_tsv_line(&t, &line_len));) {
 			size_t bytes, sum = 0;
-			if (!ch_tsv_split(line, line_len, cells, n, &bytes)) {
+			if (!ch_tsv_split(line, line_len, NULL, cells, n, &bytes)) {
 				buf_addstr(out, "!");
 				continue;
 			}
@@ -81,6 +81,22 @@ static void test_ch_tsv_resolves_escapes(void **state)
 	expect("a\\\n", 1, "!");
 }
 
+static void test_ch_tsv_raw_columns_keep_their_escapes(void **state)
+{
+	(void)state;
+	char line[] = "['a\\'b']\ta\\'b\t\\N\t\\N";
+	const bool raw[] = {true, false, true, false};
+	struct cell c[4];
+	size_t bytes;
+	assert_true(ch_tsv_split(line, strlen(line), raw, c, 4, &bytes));
+	assert_int_equal(c[0].len, 8);
+	assert_memory_equal(c[0].data, "['a\\'b']", 8);
+	assert_int_equal(c[1].len, 3);
+	assert_memory_equal(c[1].data, "a'b", 3);
+	assert_true(c[2].len == -1 && c[3].len == -1);
+	assert_int_equal(bytes, 11);
+}
+
 static void test_ch_tsv_a_line_of_another_number_of_cells_is_refused(void **state)
 {
 	(void)state;
@@ -89,7 +105,7 @@ static void test_ch_tsv_a_line_of_another_number_of_cells_is_refused(void **stat
 	char line[] = "x";
 	struct cell c;
 	size_t bytes;
-	assert_false(ch_tsv_split(line, 1, &c, 0, &bytes));
+	assert_false(ch_tsv_split(line, 1, NULL, &c, 0, &bytes));
 	assert_int_equal(ch_tsv_count("", 0), 1);
 	assert_int_equal(ch_tsv_count("a\tb\t", 4), 3);
 }
@@ -118,7 +134,7 @@ static void test_ch_tsv_every_byte_comes_back(void **state)
 			assert_true(ch_tsv_add(&t, text + at, n - at < piece ? n - at : piece));
 		}
 		char *line = ch_tsv_line(&t, &len);
-		assert_true(ch_tsv_split(line, len, &c, 1, &bytes));
+		assert_true(ch_tsv_split(line, len, NULL, &c, 1, &bytes));
 		assert_int_equal(c.len, 256);
 		assert_int_equal(bytes, 256);
 		assert_memory_equal(c.data, value, 256);
@@ -164,6 +180,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_ch_tsv_cuts_lines_and_cells_however_they_arrive),
 	        cmocka_unit_test(test_ch_tsv_resolves_escapes),
+	        cmocka_unit_test(test_ch_tsv_raw_columns_keep_their_escapes),
 	        cmocka_unit_test(test_ch_tsv_a_line_of_another_number_of_cells_is_refused),
 	        cmocka_unit_test(test_ch_tsv_every_byte_comes_back),
 	        cmocka_unit_test(test_ch_tsv_memory_is_bounded_by_the_longest_line),

@@ -32,7 +32,7 @@ class Session:
         rows = []
         for line in self._client.stdout:
             if line == end + "\n":
-                return rows
+                return [row for row in rows if row[0].startswith("ERROR ")] or rows
             if line.startswith(("ERROR 2006", "ERROR 2013", "ERROR 2002", "ERROR 2026", "ERROR 1927")):
                 raise StackError(line)
             rows.append(line.rstrip("\n").split("\t"))

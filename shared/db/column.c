@@ -90,10 +90,9 @@ static char *key_of(const char *name, bool fold, locale_t locale)
 	if (!fold)
 		return strdup(name);
 	const size_t digits = 8, size = strlen(name) * digits + 1; /* of each character's number */
-	char *key = malloc(size), *at = key;
+	char *key = calloc(1, size), *at = key;
 	if (!key)
 		return NULL;
-	*at = '\0';
 	while (*name) {
 		wint_t c;
 		name = decode(name, &c);

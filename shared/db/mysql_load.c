@@ -214,8 +214,8 @@ static enum err_code make_table(struct mysql_sink *s, struct err *e)
 
 enum err_code mysql_load_stage(struct mysql_sink *s, struct feed *feed, struct err *e)
 {
-	bool has_row, forbidden = !s->local_infile;
-	enum err_code rc = feed ? mysql_registry_look(s, &has_row, e) : ERR_OK; /* a newer run: no need to begin */
+	bool forbidden = !s->local_infile;
+	enum err_code rc = mysql_registry_look(s, e); /* a newer run: no need to begin */
 	if (rc == ERR_OK)
 		rc = make_table(s, e);
 	if (rc != ERR_OK)

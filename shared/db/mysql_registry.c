@@ -118,9 +118,9 @@ void mysql_registry_add_retract(struct mysql_sink *s)
 
 void mysql_registry_add_unlock(struct mysql_sink *s, const char *job_id)
 {
-	buf_addstr(&s->sql, "; DO RELEASE_LOCK(");
+	buf_addstr(&s->sql, "; SET @released = RELEASE_LOCK(");
 	mysql_registry_add_lock_name(s, job_id);
-	buf_addstr(&s->sql, "); SET wait_timeout = DEFAULT");
+	buf_addstr(&s->sql, "), wait_timeout = DEFAULT");
 }
 
 void mysql_registry_unlock(struct mysql_sink *s, const char *job_id)
@@ -146,7 +146,7 @@ static enum err_code read_row(
 	return rc;
 }
 
-enum err_code mysql_registry_look(struct mysql_sink *s, bool *has_row, struct err *e)
+enum err_code mysql_registry_look(struct mysql_sink *s, struct err *e)
 {
 	MYSQL_RES *res = NULL;
 	MYSQL_ROW row;
@@ -155,7 +155,6 @@ enum err_code mysql_registry_look(struct mysql_sink *s, bool *has_row, struct er
 		*e = ERR_INIT;
 		rc = mysql_registry_make(s, e);
 	}
-	*has_row = row != NULL;
 	s->has_table = row && row[1];
 	if (row && mysql_sink_number(row[0]) > s->spec.run)
 		rc = err_set(e, ERR_LOST, "a newer run has begun");

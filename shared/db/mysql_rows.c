@@ -82,7 +82,7 @@ static size_t declared_bytes(const struct column *c)
 		return c->length > UINT16_MAX ? 0 : (size_t)c->length; /* such a long one is a BLOB already */
 	case KIND_UUID:
 	case KIND_INET:
-		return 50 * CHARACTER_BYTES;
+		return (size_t)50 * CHARACTER_BYTES;
 	default:
 		return 0;
 	}

@@ -349,11 +349,11 @@ static enum err_code publish_small(struct mysql_sink *s, bool *occupied, struct 
 	enum err_code rc = mysql_sink_run(s, &done, e);
 	if (rc == ERR_OK)
 		return ERR_OK;
-	s->recorded = true;
+	s->recorded = done >= MYSQL_GUARD_STATEMENTS;
 	if (rc == ERR_UNAVAILABLE || atomic_load(&s->conn.cancelled))
 		return rc;
-	/* The INSERT: a row of the job has come meanwhile, or its lock is taken. Else the CREATE: a table without a row; or a
-	 * value that the column cannot hold, which the long way tells better. */
+	/* The INSERT: the job has a row, or its lock is taken. Else the CREATE: there is a table without a row; or a value that
+	 * its column cannot hold, which the long way tells better. */
 	*occupied = rc == ERR_PERMANENT || mysql_sink_is_busy(s);
 	mysql_registry_unlock(s, s->spec.job_id);
 	return rc;
@@ -392,9 +392,8 @@ static enum err_code swap(struct mysql_sink *s, bool *busy, struct err *e)
 	*busy = mysql_sink_is_busy(s);
 	const unsigned number = mysql_errno(s->conn.my);
 	if (done < MYSQL_GUARD_STATEMENTS) {
-		bool ignored;
 		if (number == ER_BAD_NULL_ERROR) {
-			rc = mysql_registry_look(s, &ignored, e);
+			rc = mysql_registry_look(s, e);
 			*busy = rc == ERR_OK;
 			if (*busy) /* then it is the lock */
 				rc = err_set(e, ERR_UNAVAILABLE, "another run has the job's lock");
@@ -445,27 +444,26 @@ static enum err_code publish_staged(struct mysql_sink *s, struct err *e)
 	return rc;
 }
 
+/* Of what is in the buffer. */
+static enum err_code publish_buffered(struct mysql_sink *s, bool *published, struct err *e)
+{
+	if (fits_select(s)) {
+		bool occupied = false;
+		enum err_code rc = publish_small(s, &occupied, e);
+		if (!occupied) {
+			*published = rc == ERR_OK;
+			return rc;
+		}
+		*e = ERR_INIT;
+	}
+	return mysql_load_stage(s, NULL, e);
+}
+
 static enum err_code publish(struct sink *base, struct err *e)
 {
 	struct mysql_sink *s = mysql_sink_self(base);
-	enum err_code rc = ERR_OK;
-	bool has_row = false, published = false;
-	if (s->mode == MYSQL_SINK_BUFFERING) {
-		bool occupied = false;
-		rc = mysql_registry_look(s, &has_row, e);
-		if (rc == ERR_OK && !has_row && fits_select(s)) {
-			rc = publish_small(s, &occupied, e);
-			published = rc == ERR_OK && !occupied;
-		}
-		if (occupied) {
-			*e = ERR_INIT;
-			rc = ERR_OK;
-		}
-		if (rc == ERR_OK && !published)
-			rc = mysql_load_stage(s, NULL, e);
-	} else {
-		rc = mysql_registry_look(s, &has_row, e);
-	}
+	bool published = false;
+	enum err_code rc = s->mode == MYSQL_SINK_BUFFERING ? publish_buffered(s, &published, e) : ERR_OK;
 	if (rc == ERR_OK && !published)
 		rc = publish_staged(s, e);
 	if (rc == ERR_OK) {

@@ -82,8 +82,8 @@ void mysql_load_prepare(MYSQL *my, void *sink); /* mysql_settings.prepare */
 
 /* The registry (mysql_registry.c). */
 enum err_code MUST_CHECK mysql_registry_make(struct mysql_sink *s, struct err *e);
-/* Has the job a row, and (s->has_table) a result? ERR_LOST: of a newer run. */
-enum err_code MUST_CHECK mysql_registry_look(struct mysql_sink *s, bool *has_row, struct err *e);
+/* Has the job a result (s->has_table)? ERR_LOST: a newer run has claimed it. */
+enum err_code MUST_CHECK mysql_registry_look(struct mysql_sink *s, struct err *e);
 
 /* These append to s->sql. Each job has a lock: who changes its row or its table holds it. Between lock and unlock the
  * server ends the session when it hears nothing of us for a minute. */

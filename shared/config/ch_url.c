@@ -3,134 +3,48 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shared/base/buf.h"
-#include "shared/base/parse.h"
+#include "shared/config/url.h"
 
 #define HTTP_PORT 8123
 #define HTTPS_PORT 8443
 #define SETTINGS_MAX 64
-
-/* A part of the text that is being read. */
-struct span {
-	const char *at;
-	size_t len;
-};
 
 static enum err_code wrong(struct err *e, const char *got)
 {
 	return err_set(e, ERR_INVALID, "expected " CH_URL_FORM ", got %s", got);
 }
 
-static bool is(struct span s, const char *text)
-{
-	return s.len == strlen(text) && memcmp(s.at, text, s.len) == 0;
-}
-
-static bool skip(struct span *s, const char *prefix)
-{
-	size_t n = strlen(prefix);
-	if (s->len < n || memcmp(s->at, prefix, n) != 0)
-		return false;
-	*s = (struct span){s->at + n, s->len - n};
-	return true;
-}
-
-/* Cuts what stands before the first (or last) c off s and drops c; false, and s unchanged, when there is no c. */
-static bool cut(struct span *s, char c, bool last, struct span *before)
-{
-	const char *p = s->len == 0 ? NULL : last ? memrchr(s->at, c, s->len) : memchr(s->at, c, s->len);
-	if (!p)
-		return false;
-	*before = (struct span){s->at, (size_t)(p - s->at)};
-	*s = (struct span){p + 1, s->len - before->len - 1};
-	return true;
-}
-
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* what names the part for the message. *out is owned by the caller. */
+/* what names the part for the message. */
 static enum err_code decode(struct span s, const char *what, char **out, struct err *e)
 {
-	char *text = malloc(s.len + 1);
-	if (!text)
-		return err_nomem(e);
-	size_t n = 0;
-	for (size_t i = 0; i < s.len; i++) {
-		if (s.at[i] != '%') {
-			text[n++] = s.at[i];
-			continue;
-		}
-		int high = i + 2 < s.len ? hex(s.at[i + 1]) : -1;
-		int low = i + 2 < s.len ? hex(s.at[i + 2]) : -1;
-		if (high < 0 || low < 0 || high + low == 0) {
-			free(text);
-			return err_set(e, ERR_INVALID,
-			        "expected " CH_URL_FORM ", got a %s with a %% that is not followed by two hex digits",
-			        what);
-		}
-		text[n++] = (char)(high * 16 + low);
-		i += 2;
-	}
-	text[n] = '\0';
-	free(*out);
-	*out = text;
-	return ERR_OK;
+	enum err_code rc = url_decode(s, out, e);
+	if (rc == ERR_INVALID)
+		err_set(e, ERR_INVALID,
+		        "expected " CH_URL_FORM ", got a %s with a %% that is not followed by two hex digits", what);
+	return rc;
 }
 
 static enum err_code read_user(struct span info, struct ch_url *out, struct err *e)
 {
 	struct span user = info;
 	enum err_code rc = ERR_OK;
-	if (cut(&info, ':', false, &user))
+	if (span_cut(&info, ':', false, &user))
 		rc = decode(info, "password", &out->password, e);
 	if (rc == ERR_OK && user.len > 0)
 		rc = decode(user, "user", &out->user, e);
 	return rc;
 }
 
-static bool is_host(struct span s, bool ipv6)
-{
-	for (size_t i = 0; i < s.len; i++) {
-		char c = s.at[i];
-		bool letter = (c | 0x20) >= 'a' && (c | 0x20) <= (ipv6 ? 'f' : 'z');
-		if (!letter && !(c >= '0' && c <= '9') && c != '.' && !(ipv6 ? c == ':' : c == '-' || c == '_'))
-			return false;
-	}
-	return s.len > 0;
-}
-
 static enum err_code read_host(struct span s, struct ch_url *out, struct err *e)
 {
-	struct span host = s, port = {NULL, 0};
-	bool has_port = false;
-	out->ipv6 = s.len > 0 && s.at[0] == '[';
-	if (out->ipv6) {
-		struct span rest = {s.at + 1, s.len - 1};
-		if (!cut(&rest, ']', false, &host) || (rest.len > 0 && rest.at[0] != ':'))
-			return wrong(e, "a host that is not a name or an address");
-		has_port = rest.len > 0;
-		port = has_port ? (struct span){rest.at + 1, rest.len - 1} : rest;
-	} else if (cut(&s, ':', false, &host)) {
-		has_port = true;
-		port = s;
-	}
-	if (!is_host(host, out->ipv6))
-		return wrong(e, host.len ? "a host that is not a name or an address" : "no host");
-	int64_t number = out->https ? HTTPS_PORT : HTTP_PORT;
-	if (has_port && !parse_i64(port.at, port.len, 1, 65535, &number))
-		return wrong(e, "a port that is not a number from 1 to 65535");
-	if (number == 9000 || number == 9440)
+	struct span host;
+	out->port = out->https ? HTTPS_PORT : HTTP_PORT;
+	const char *why = url_read_host(s, &host, &out->ipv6, &out->port);
+	if (why || host.len == 0)
+		return wrong(e, why ? why : "no host");
+	if (out->port == 9000 || out->port == 9440)
 		return wrong(e, "the port of the native protocol (the HTTP interface has 8123, with TLS 8443)");
-	out->port = (int)number;
-	free(out->host);
-	out->host = strndup(host.at, host.len);
-	return out->host ? ERR_OK : err_nomem(e);
+	return span_keep(host, &out->host, e);
 }
 
 /* What this program says itself in each request, or cannot work with. */
@@ -175,17 +89,17 @@ static enum err_code add_setting(struct span name, struct span value, struct ch_
 static enum err_code read_parameter(struct span value, struct ch_url *out, struct err *e)
 {
 	struct span name;
-	if (!cut(&value, '=', false, &name) || name.len == 0)
+	if (!span_cut(&value, '=', false, &name) || name.len == 0)
 		return wrong(e, "a parameter that is not name=value");
-	if (is(name, "ca"))
+	if (span_is(name, "ca"))
 		return out->https ? decode(value, "parameter's value", &out->ca, e) : wrong(e, "ca without https");
-	if (!is(name, "insecure"))
+	if (!span_is(name, "insecure"))
 		return add_setting(name, value, out, e);
-	if (!is(value, "1") && !is(value, "0"))
+	if (!span_is(value, "1") && !span_is(value, "0"))
 		return wrong(e, "insecure with a value that is neither 1 nor 0");
 	if (!out->https)
 		return wrong(e, "insecure without https");
-	out->insecure = is(value, "1");
+	out->insecure = span_is(value, "1");
 	return ERR_OK;
 }
 
@@ -204,18 +118,18 @@ static enum err_code read_url(struct span s, struct ch_url *out, struct err *e)
 {
 	struct span host = take_authority(&s), info, path = s, params = {NULL, 0};
 	enum err_code rc = ERR_OK;
-	if (cut(&host, '@', true, &info))
+	if (span_cut(&host, '@', true, &info))
 		rc = read_user(info, out, e);
 	if (rc == ERR_OK)
 		rc = read_host(host, out, e);
-	if (cut(&s, '?', false, &path))
+	if (span_cut(&s, '?', false, &path))
 		params = s;
-	if (rc == ERR_OK && skip(&path, "/") && path.len > 0)
+	if (rc == ERR_OK && span_skip(&path, "/") && path.len > 0)
 		rc = memchr(path.at, '/', path.len) ? wrong(e, "a path of more than a database")
 		                                    : decode(path, "database", &out->database, e);
 	while (rc == ERR_OK && params.len > 0) {
 		struct span one = params;
-		if (!cut(&params, '&', false, &one))
+		if (!span_cut(&params, '&', false, &one))
 			params.len = 0;
 		rc = read_parameter(one, out, e);
 	}
@@ -226,35 +140,35 @@ static enum err_code read_url(struct span s, struct ch_url *out, struct err *e)
 static enum err_code answer_native(struct span s, struct err *e)
 {
 	struct span host = take_authority(&s), info, name, rest, path = s, params = {NULL, 0};
-	if (cut(&s, '?', false, &path))
+	if (span_cut(&s, '?', false, &path))
 		params = s;
 	struct span database = path;
-	skip(&database, "/");
-	cut(&host, '@', true, &info);
+	span_skip(&database, "/");
+	span_cut(&host, '@', true, &info);
 	rest = host;
-	cut(&rest, ',', false, &host); /* the first of several */
+	span_cut(&rest, ',', false, &host); /* the first of several */
 	rest = host;
-	bool ipv6 = skip(&rest, "[") && cut(&rest, ']', false, &name);
+	bool ipv6 = span_skip(&rest, "[") && span_cut(&rest, ']', false, &name);
 	if (ipv6)
 		host.len = name.len + 2;
 	else
-		cut(&rest, ':', true, &host);
+		span_cut(&rest, ':', true, &host);
 	bool secure = false;
 	while (params.len > 0) {
 		struct span value = params;
-		if (!cut(&params, '&', false, &value))
+		if (!span_cut(&params, '&', false, &value))
 			params.len = 0;
-		if (!cut(&value, '=', false, &name))
+		if (!span_cut(&value, '=', false, &name))
 			continue;
-		if (is(name, "database"))
+		if (span_is(name, "database"))
 			database = value;
-		secure = secure || (is(name, "secure") && (is(value, "true") || is(value, "1")));
+		secure = secure || (span_is(name, "secure") && (span_is(value, "true") || span_is(value, "1")));
 	}
 	/* Only what cannot be a secret that went astray is repeated. */
-	bool plain = ipv6 ? is_host((struct span){host.at + 1, host.len - 2}, true) : is_host(host, false);
+	bool plain = ipv6 ? url_is_host((struct span){host.at + 1, host.len - 2}, true) : url_is_host(host, false);
 	if (!plain)
 		host = (struct span){"HOST", 4};
-	if (database.len > 0 && !is_host(database, false))
+	if (database.len > 0 && !url_is_host(database, false))
 		database = (struct span){"DATABASE", 8};
 	return err_set(e, ERR_INVALID,
 	        "expected " CH_URL_FORM
@@ -266,13 +180,13 @@ static enum err_code answer_native(struct span s, struct err *e)
 
 enum err_code ch_url_parse(const char *text, struct ch_url *out, struct err *e)
 {
-	struct span s = {text, strlen(text)};
+	struct span s = span_of(text);
 	enum err_code rc;
 	*out = (struct ch_url){0};
-	if (skip(&s, "tcp://") || skip(&s, "clickhouse://") || skip(&s, "native://"))
+	if (span_skip(&s, "tcp://") || span_skip(&s, "clickhouse://") || span_skip(&s, "native://"))
 		return answer_native(s, e);
-	out->https = skip(&s, "https://");
-	if (out->https || skip(&s, "http://"))
+	out->https = span_skip(&s, "https://");
+	if (out->https || span_skip(&s, "http://"))
 		rc = read_url(s, out, e);
 	else
 		rc = wrong(e, "another kind of address");

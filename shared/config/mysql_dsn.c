@@ -5,123 +5,43 @@
 #include <strings.h>
 
 #include "shared/base/parse.h"
+#include "shared/config/url.h"
 
 #define DEFAULT_HOST "127.0.0.1"
 #define DEFAULT_PORT 3306
 #define PARAM_NAME_MAX 32 /* bytes that an error shows */
-
-/* A part of the text that is being read. */
-struct span {
-	const char *at;
-	size_t len;
-};
 
 static enum err_code wrong(struct err *e, const char *got)
 {
 	return err_set(e, ERR_INVALID, "expected " MYSQL_DSN_FORM ", got %s", got);
 }
 
-static struct span span_of(const char *text)
-{
-	return (struct span){text, strlen(text)};
-}
-
-static bool is(struct span s, const char *word)
-{
-	return s.len == strlen(word) && memcmp(s.at, word, s.len) == 0;
-}
-
-/* Cuts what stands before the first (or last) c off s and drops c; false, and s unchanged, when there is no c. */
-static bool cut(struct span *s, char c, bool last, struct span *before)
-{
-	const char *p = s->len == 0 ? NULL : last ? memrchr(s->at, c, s->len) : memchr(s->at, c, s->len);
-	if (!p)
-		return false;
-	*before = (struct span){s->at, (size_t)(p - s->at)};
-	*s = (struct span){p + 1, s->len - before->len - 1};
-	return true;
-}
-
-/* Replaces *out, which is owned. */
-static enum err_code keep(struct span s, char **out, struct err *e)
-{
-	free(*out);
-	*out = strndup(s.at, s.len);
-	return *out ? ERR_OK : err_nomem(e);
-}
-
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* keep, with %XX decoded. what names the part for the message. */
+/* what names the part for the message. */
 static enum err_code decode(struct span s, const char *what, char **out, struct err *e)
 {
-	enum err_code rc = keep(s, out, e);
-	if (rc)
-		return rc;
-	size_t n = 0;
-	for (size_t i = 0; i < s.len; i++, n++) {
-		(*out)[n] = s.at[i];
-		if (s.at[i] != '%')
-			continue;
-		int high = i + 2 < s.len ? hex(s.at[i + 1]) : -1;
-		int low = i + 2 < s.len ? hex(s.at[i + 2]) : -1;
-		if (high < 0 || low < 0 || high + low == 0)
-			return err_set(e, ERR_INVALID, "%s has a %% that is not followed by two hex digits", what);
-		(*out)[n] = (char)(high * 16 + low);
-		i += 2;
-	}
-	(*out)[n] = '\0';
-	return ERR_OK;
-}
-
-static bool is_host(struct span s, bool ipv6)
-{
-	for (size_t i = 0; i < s.len; i++) {
-		char c = s.at[i];
-		bool word = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '.';
-		if (!word && !(ipv6 ? c == ':' || c == '%' : c == '-' || c == '_'))
-			return false;
-	}
-	return s.len > 0;
+	enum err_code rc = url_decode(s, out, e);
+	if (rc == ERR_INVALID)
+		err_set(e, ERR_INVALID, "%s has a %% that is not followed by two hex digits", what);
+	return rc;
 }
 
 /* host, host:port, [ipv6], [ipv6]:port; what is empty has its default. */
 static enum err_code read_host(struct span s, struct mysql_dsn *out, struct err *e)
 {
-	struct span host = s, port = {NULL, 0};
-	bool ipv6 = s.len > 0 && s.at[0] == '[', has_port = false;
-	if (ipv6) {
-		struct span rest = {s.at + 1, s.len - 1};
-		if (!cut(&rest, ']', false, &host) || (rest.len > 0 && rest.at[0] != ':'))
-			return wrong(e, "a host that is not a name or an address");
-		has_port = rest.len > 0;
-		port = has_port ? (struct span){rest.at + 1, rest.len - 1} : rest;
-	} else if (cut(&s, ':', false, &host)) {
-		has_port = true;
-		port = s;
-	}
-	if (host.len == 0 && !ipv6)
-		host = span_of(DEFAULT_HOST);
-	if (!is_host(host, ipv6))
-		return wrong(e, "a host that is not a name or an address");
-	int64_t number = DEFAULT_PORT;
-	if (has_port && !parse_i64(port.at, port.len, 1, 65535, &number))
-		return wrong(e, "a port that is not a number from 1 to 65535");
-	out->port = (int)number;
-	return keep(host, &out->host, e);
+	struct span host;
+	bool ipv6;
+	out->port = DEFAULT_PORT;
+	const char *why = url_read_host(s, &host, &ipv6, &out->port);
+	if (why || (ipv6 && host.len == 0))
+		return wrong(e, why ? why : "no host");
+	return span_keep(host.len ? host : span_of(DEFAULT_HOST), &out->host, e);
 }
 
 static enum err_code read_socket(struct span s, struct mysql_dsn *out, struct err *e)
 {
 	if (s.len < 2 || s.at[0] != '/')
 		return wrong(e, "a socket whose path does not begin with /");
-	return keep(s, &out->socket, e);
+	return span_keep(s, &out->socket, e);
 }
 
 /* --- params --- */
@@ -163,17 +83,17 @@ static enum err_code read_param(
         struct span value, struct span name, bool *has_tls, struct mysql_dsn *out, struct err *e)
 {
 	for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
-		if (is(name, ignored[i]))
+		if (span_is(name, ignored[i]))
 			return ERR_OK;
-	if (is(name, "tls")) {
+	if (span_is(name, "tls")) {
 		*has_tls = true;
 		return read_tls(value, out, e);
 	}
-	char **path = is(name, "ssl_ca") ? &out->ca
-	        : is(name, "ssl_cert")   ? &out->cert
-	        : is(name, "ssl_key")    ? &out->key
-	        : is(name, "socket")     ? &out->socket
-	                                 : NULL;
+	char **path = span_is(name, "ssl_ca") ? &out->ca
+	        : span_is(name, "ssl_cert")   ? &out->cert
+	        : span_is(name, "ssl_key")    ? &out->key
+	        : span_is(name, "socket")     ? &out->socket
+	                                      : NULL;
 	return path ? decode(value, "a param of the dsn", path, e) : unknown_param(name, e);
 }
 
@@ -183,11 +103,11 @@ static enum err_code read_params(struct span s, struct mysql_dsn *out, struct er
 	bool has_tls = false;
 	while (rc == ERR_OK && s.len > 0) {
 		struct span param, name;
-		if (!cut(&s, '&', false, &param)) {
+		if (!span_cut(&s, '&', false, &param)) {
 			param = s;
 			s.len = 0;
 		}
-		if (!cut(&param, '=', false, &name))
+		if (!span_cut(&param, '=', false, &name))
 			return wrong(e, "something other than name=value behind the ?");
 		rc = read_param(param, name, &has_tls, out, e);
 	}
@@ -200,7 +120,7 @@ static enum err_code read_params(struct span s, struct mysql_dsn *out, struct er
 static enum err_code read_tail(struct span s, struct mysql_dsn *out, struct err *e)
 {
 	struct span database;
-	bool has_params = cut(&s, '?', false, &database);
+	bool has_params = span_cut(&s, '?', false, &database);
 	enum err_code rc = decode(has_params ? database : s, "the database's name in the dsn", &out->database, e);
 	return rc == ERR_OK && has_params ? read_params(s, out, e) : rc;
 }
@@ -210,7 +130,7 @@ static enum err_code read_tail(struct span s, struct mysql_dsn *out, struct err 
 static enum err_code read_url(struct span s, struct mysql_dsn *out, struct err *e)
 {
 	struct span authority, info, user;
-	if (!cut(&s, '/', false, &authority)) {
+	if (!span_cut(&s, '/', false, &authority)) {
 		authority = s;
 		s.len = 0;
 	} else if (memchr(s.at, '@', s.len)) {
@@ -218,8 +138,8 @@ static enum err_code read_url(struct span s, struct mysql_dsn *out, struct err *
 		        e, "an @ behind the host (in a mysql:// URL a / in the password is %2F, an @ elsewhere %40)");
 	}
 	enum err_code rc = ERR_OK;
-	if (cut(&authority, '@', true, &info)) {
-		if (!cut(&info, ':', false, &user)) {
+	if (span_cut(&authority, '@', true, &info)) {
+		if (!span_cut(&info, ':', false, &user)) {
 			user = info;
 			info.len = 0;
 		}
@@ -239,7 +159,7 @@ static bool is_address(struct span s, struct span *net, struct span *address)
 	*address = (struct span){s.at, 0};
 	if (s.len > 0 && s.at[s.len - 1] == ')') {
 		*address = (struct span){s.at, s.len - 1};
-		if (!cut(address, '(', false, net))
+		if (!span_cut(address, '(', false, net))
 			return false;
 	}
 	for (size_t i = 0; i < net->len; i++)
@@ -254,10 +174,10 @@ static bool split_go(struct span s, struct span *info, struct span *net, struct 
 	struct span before = s, rest;
 	for (;;) {
 		rest = before;
-		if (!cut(&rest, '/', true, &before))
+		if (!span_cut(&rest, '/', true, &before))
 			return false;
 		struct span place = before;
-		if (!cut(&place, '@', true, info))
+		if (!span_cut(&place, '@', true, info))
 			info->len = 0;
 		*tail = (struct span){rest.at, (size_t)(s.at + s.len - rest.at)};
 		if (is_address(place, net, address))
@@ -270,18 +190,18 @@ static enum err_code read_go(struct span s, struct mysql_dsn *out, struct err *e
 	struct span info = {s.at, 0}, net, address, tail, user;
 	if (!split_go(s, &info, &net, &address, &tail))
 		return wrong(e, "something else");
-	if (!cut(&info, ':', false, &user)) {
+	if (!span_cut(&info, ':', false, &user)) {
 		user = info;
 		info.len = 0;
 	}
-	enum err_code rc = keep(user, &out->user, e);
+	enum err_code rc = span_keep(user, &out->user, e);
 	if (rc == ERR_OK)
-		rc = keep(info, &out->password, e);
+		rc = span_keep(info, &out->password, e);
 	if (rc != ERR_OK)
 		return rc;
-	if (is(net, "unix"))
+	if (span_is(net, "unix"))
 		rc = read_socket(address, out, e);
-	else if (is(net, "tcp") || net.len == 0)
+	else if (span_is(net, "tcp") || net.len == 0)
 		rc = read_host(address, out, e);
 	else
 		rc = wrong(e, "a network that is neither tcp nor unix");
@@ -300,7 +220,7 @@ static enum err_code complete(struct mysql_dsn *out, struct err *e)
 {
 	char **texts[] = {&out->user, &out->password, &out->database};
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-		if (!*texts[i] && keep(span_of(""), texts[i], e) != ERR_OK)
+		if (!*texts[i] && span_keep(span_of(""), texts[i], e) != ERR_OK)
 			return ERR_NOMEM;
 	if (out->socket) {
 		free(out->host);

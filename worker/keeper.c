@@ -264,7 +264,7 @@ static void sweep(struct keeper *k, bool leave)
 static void beat_if_due(struct keeper *k)
 {
 	int64_t now = clock_mono_ms();
-	if (now < k->next_beat)
+	if (now < k->next_beat && !atomic_exchange(&k->w->unheard, false))
 		return;
 	beat(k);
 	k->next_beat = now + k->w->config->worker.lease_ms / 3;

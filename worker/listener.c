@@ -1,5 +1,5 @@
-/* Two threads about stopping. The listener hears of cancels at once (the keeper's beat would find them within seconds, so
- * a message that is missed loses nothing). The canceller carries every stop to the databases: it asks again and again,
+/* Two threads about stopping. The listener hears of cancels at once (and when it cannot have heard all, the keeper asks for
+ * the leases that are lost). The canceller carries every stop to the databases: it asks again and again,
  * because a cancel that arrives before its query has no effect, until the slot says that its run has ended. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,8 +48,10 @@ static enum err_code subscribe(struct worker *w, struct redis *r, struct err *e)
 	enum err_code rc = redis_call(r, &c, &reply, e);
 	reply_free(reply);
 	cmd_fini(&c);
-	if (rc == ERR_OK)
-		worker_wake(w, WAKE_KEEPER | WAKE_JANITOR); /* whatever was said while nobody listened */
+	if (rc == ERR_OK) { /* whatever was said while nobody listened */
+		atomic_store(&w->unheard, true);
+		worker_wake(w, WAKE_KEEPER | WAKE_JANITOR);
+	}
 	return rc;
 }
 

@@ -248,18 +248,6 @@ static void look_after(struct slot *s, const struct work_order *order, const str
 		lose(s, order, entry);
 }
 
-static void set_running(struct slot *s, const struct work_entry *entry, int64_t run, int64_t leased_ms)
-{
-	pthread_mutex_lock(&s->lock);
-	s->running = run != 0;
-	s->lease.run = run;
-	memcpy(s->lease.entry, entry->entry, sizeof s->lease.entry);
-	memcpy(s->lease.job_id, entry->job_id, sizeof s->lease.job_id);
-	s->leased_ms = leased_ms;
-	atomic_store(&s->stop, STOP_NONE);
-	pthread_mutex_unlock(&s->lock);
-}
-
 static enum err_code run_or_give_up(
         struct slot *s, const struct work_order *order, struct run_result *out, struct err *e)
 {
@@ -290,7 +278,7 @@ static void work_on(
 		reply_free(reply);
 		return;
 	}
-	set_running(s, entry, order.run, began);
+	slot_runs(s, entry, order.run, began);
 	rc = run_or_give_up(s, &order, &out, &e);
 	int64_t took = clock_mono_ms() - began;
 	uint32_t random = 0;
@@ -305,7 +293,7 @@ static void work_on(
 	settle_decide(c, &order, rc, order.started_ms + took, random, &result);
 	enum err_code told = tell(s, entry, &order, &result, next, has_next);
 	struct work_entry none = {0};
-	set_running(s, &none, 0, 0);
+	slot_runs(s, &none, 0, 0);
 	if (told == ERR_LOST) {
 		log_info("job lost job=%s run=%lld reason=\"deleted or taken over\"", entry->job_id,
 		        (long long)order.run);

@@ -32,6 +32,38 @@ void worker_wake(struct worker *w, unsigned bits)
 	pthread_mutex_unlock(&w->lock);
 }
 
+/* Between the script that begins a run and slot_runs nobody here knows of it, but it can be cancelled already. */
+static void note_cancelled(struct worker *w, int64_t run)
+{
+	pthread_mutex_lock(&w->lock);
+	w->cancelled[w->n_cancelled++ % WORKER_CANCELLED] = run;
+	pthread_mutex_unlock(&w->lock);
+}
+
+static bool is_cancelled(struct worker *w, int64_t run)
+{
+	bool found = false;
+	pthread_mutex_lock(&w->lock);
+	for (size_t i = 0; i < WORKER_CANCELLED; i++)
+		found = found || w->cancelled[i] == run;
+	pthread_mutex_unlock(&w->lock);
+	return found;
+}
+
+void slot_runs(struct slot *s, const struct work_entry *entry, int64_t run, int64_t leased_ms)
+{
+	pthread_mutex_lock(&s->lock);
+	s->running = run != 0;
+	s->lease.run = run;
+	memcpy(s->lease.entry, entry->entry, sizeof s->lease.entry);
+	memcpy(s->lease.job_id, entry->job_id, sizeof s->lease.job_id);
+	s->leased_ms = leased_ms;
+	atomic_store(&s->stop, STOP_NONE);
+	pthread_mutex_unlock(&s->lock);
+	if (run && is_cancelled(s->worker, run))
+		slot_stop(s, run, STOP_LOST);
+}
+
 void slot_stop(struct slot *s, int64_t run, enum stop_reason reason)
 {
 	bool told = false;
@@ -69,6 +101,8 @@ enum err_code slot_stopped(const struct slot *s, int64_t timeout_ms, struct err 
 
 void worker_stop_runs(struct worker *w, const char *job_id, int64_t run, enum stop_reason reason)
 {
+	if (job_id) /* before the slots are asked: whoever runs it later, finds it */
+		note_cancelled(w, run);
 	for (size_t i = 0; i < w->n_slots; i++) {
 		struct slot *s = &w->slots[i];
 		pthread_mutex_lock(&s->lock);

@@ -75,6 +75,8 @@ enum wake {
 	WAKE_CANCELLER = 4,
 };
 
+#define WORKER_CANCELLED 64
+
 struct worker {
 	const struct config *config;
 	struct task_holder *tasks;
@@ -92,9 +94,12 @@ struct worker {
 
 	pthread_mutex_t lock; /* guards what follows, and the queues' redo lists */
 	pthread_cond_t changed;
-	unsigned wakes; /* enum wake bits: who is to look */
+	unsigned wakes;                      /* enum wake bits: who is to look */
+	int64_t cancelled[WORKER_CANCELLED]; /* the newest cancelled runs, as the listener has heard of them */
+	size_t n_cancelled;                  /* ever */
 	size_t live_slots;
 	atomic_bool scanned;  /* the keeper has looked once for what others have left: it comes before what is new */
+	atomic_bool unheard;  /* the listener may have missed a cancel: the keeper is to ask which leases still hold */
 	atomic_bool draining; /* no new claims */
 	atomic_bool stopping; /* all threads but the slots end */
 	atomic_bool hurrying; /* do not wait for anybody any more */
@@ -107,6 +112,8 @@ void worker_wake(struct worker *w, unsigned bits);
 /* With the name of the results database: the error of a job that was SUCCESS. */
 #define RESULT_LOST "the result was lost in a crash of the results database '%s'"
 
+/* The slot runs the entry's job from now on, or nothing (run 0). A cancel that was heard before stops it at once. */
+void slot_runs(struct slot *s, const struct work_entry *entry, int64_t run, int64_t leased_ms);
 /* Asks the run of that number to stop; does nothing when the slot runs something else. Any thread. */
 void slot_stop(struct slot *s, int64_t run, enum stop_reason reason);
 /* Is the slot's run to stop? Then its error. timeout_ms: the time limit, for the text. The slot's thread. */

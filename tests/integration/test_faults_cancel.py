@@ -49,6 +49,19 @@ def test_cancel_through_another_process_stops_the_query_within_a_second(pair):
     assert pair.r.hlen(pair.key("purges")) == 0 or wait_until(lambda: pair.r.hlen(pair.key("purges")) == 0, 10, "no purge left")
 
 
+def test_cancel_while_no_worker_listens_is_found_within_a_second(make_stack, stack):
+    """Its message is lost: the subscription was cut a moment ago. Who listens again asks for what it has missed."""
+    pair = make_stack(**fault_options(pg=stack.pg_source, worker={"lease": "30s"}))
+    for _ in range(3):
+        job_id = pair.submit("fault_sleep", "x", 60)
+        wait_until(lambda job_id=job_id: pair.running_query(job_id), 10 * SLOW, "the running query")
+        assert pair.r.client_kill_filter(_type="pubsub")
+        asked = time.monotonic()
+        pair.delete(f"/jobs/{job_id}")
+        wait_until(lambda job_id=job_id: not pair.running_query(job_id), 10, "the end of the query")
+        assert time.monotonic() - asked < 1 * SLOW
+
+
 def test_cancel_in_the_midst_of_rows(pair):
     """A cancel while rows stream (COPY and row by row) ends the run at once, leaves no table, and the slot is free."""
     for task, args in (("fault_many_copied_2500", ()), ("fault_many_args", (2500,))):

@@ -164,6 +164,21 @@ static void test_worker_stop_by_job_wants_id_and_run(void **state)
 	assert_int_equal(stop_of(2), STOP_NONE);
 }
 
+static void test_worker_cancel_heard_before_the_run_is_known_stops_it(void **state)
+{
+	(void)state;
+	const struct work_entry entry = {.entry = "1-1", .job_id = "early"};
+	worker_stop_runs(&w, "early", 7, STOP_LOST);
+	slot_runs(&slots[0], &entry, 8, 0);
+	assert_int_equal(atomic_load(&slots[0].stop), STOP_NONE);
+	slot_runs(&slots[0], &entry, 7, 0);
+	assert_int_equal(atomic_load(&slots[0].stop), STOP_LOST);
+	for (int64_t run = 100; run < 100 + WORKER_CANCELLED; run++)
+		worker_stop_runs(&w, "another", run, STOP_LOST);
+	slot_runs(&slots[0], &entry, 7, 0); /* long ago */
+	assert_int_equal(atomic_load(&slots[0].stop), STOP_NONE);
+}
+
 static void test_worker_stop_of_all_reaches_what_runs(void **state)
 {
 	(void)state;
@@ -258,6 +273,7 @@ int main(void)
 	        T(test_worker_lost_wins_over_any_other_stop),
 	        T(test_worker_first_of_the_other_stops_stays),
 	        T(test_worker_stop_by_job_wants_id_and_run),
+	        T(test_worker_cancel_heard_before_the_run_is_known_stops_it),
 	        T(test_worker_stop_of_all_reaches_what_runs),
 	        T(test_worker_wait_takes_the_wakes_that_are_its_own),
 	        T(test_worker_wait_ends_when_its_time_is_over),

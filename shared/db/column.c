@@ -1,6 +1,7 @@
 #include "shared/db/column.h"
 
 #include <locale.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,15 +78,23 @@ static const char *decode(const char *text, wint_t *character)
 	return text + 1 + more;
 }
 
-static wint_t fold_case(wint_t c, locale_t locale)
+/* For other letters than ASCII's; 0: they are left as they are. Loaded once, kept for good. */
+static locale_t letters;
+
+static void load_letters(void)
 {
-	if (locale) /* first the other way: two small letters may have one capital letter */
-		return towlower_l(towupper_l(c, locale), locale);
+	letters = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+}
+
+static wint_t fold_case(wint_t c)
+{
+	if (letters) /* first the other way: two small letters may have one capital letter */
+		return towlower_l(towupper_l(c, letters), letters);
 	return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
 }
 
 /* What is the same for names that are the same, owned by the caller; NULL: no memory. */
-static char *key_of(const char *name, bool fold, locale_t locale)
+static char *key_of(const char *name, bool fold)
 {
 	if (!fold)
 		return strdup(name);
@@ -96,7 +105,7 @@ static char *key_of(const char *name, bool fold, locale_t locale)
 	while (*name) {
 		wint_t c;
 		name = decode(name, &c);
-		at += snprintf(at, size - (size_t)(at - key), "%08x", (unsigned)fold_case(c, locale));
+		at += snprintf(at, size - (size_t)(at - key), "%08x", (unsigned)fold_case(c));
 	}
 	return key;
 }
@@ -122,7 +131,6 @@ static void narrow(char *name)
 
 struct naming {
 	struct name_rules rules;
-	locale_t locale; /* for other letters than ASCII's; 0: they are left as they are */
 	struct name *taken;
 };
 
@@ -130,7 +138,7 @@ struct naming {
 static enum err_code take(struct naming *n, struct name *entry, const char *name, bool *taken, struct err *e)
 {
 	struct name *found = NULL;
-	char *key = key_of(name, n->rules.fold, n->locale);
+	char *key = key_of(name, n->rules.fold);
 	if (!key)
 		return err_nomem(e);
 	HASH_FIND_STR(n->taken, key, found);
@@ -177,8 +185,9 @@ enum err_code columns_fix_names(struct columns *c, const struct name_rules *rule
 	if (!names)
 		return err_nomem(e);
 	struct naming n = {.rules = *rules};
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	if (rules->fold)
-		n.locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+		pthread_once(&once, load_letters);
 	enum err_code rc = ERR_OK;
 	bool ignored;
 	for (size_t i = 0; rc == ERR_OK && i < n_reserved; i++)
@@ -189,7 +198,5 @@ enum err_code columns_fix_names(struct columns *c, const struct name_rules *rule
 	for (size_t i = 0; i < n_reserved + c->n; i++)
 		free(names[i].key);
 	free(names);
-	if (n.locale)
-		freelocale(n.locale);
 	return rc;
 }

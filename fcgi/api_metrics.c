@@ -173,7 +173,7 @@ static void workers(const struct exchange *x, struct buf *b)
 	int64_t alive = 0, slots = 0, running = 0;
 	int64_t since = x->now_ms - LEASES_ALIVE * x->app->config->worker.lease_ms;
 	for (size_t i = 1; i < reply_count(all); i += 2) {
-		struct jin *w;
+		const struct jin *w;
 		size_t len;
 		const char *json = reply_text(reply_at(all, i), &len);
 		if (jin_read(x->batch->reader, json, len, &w, NULL) != ERR_OK)
@@ -183,7 +183,6 @@ static void workers(const struct exchange *x, struct buf *b)
 			slots += number_of(w, "slots");
 			running += number_of(w, "running");
 		}
-		jin_free(w);
 	}
 	prom_family(b, "dungbeetle_workers_alive", "gauge", "Workers that have lately shown a sign of life.");
 	prom_i64(b, "dungbeetle_workers_alive", NULL, 0, alive);

@@ -45,7 +45,6 @@ bool job_batch_init(struct job_batch *b, const struct config *c)
 
 void job_batch_fini(struct job_batch *b)
 {
-	jin_free(b->document);
 	jin_reader_free(b->reader);
 	buf_fini(&b->text);
 	free(b->specs);
@@ -55,7 +54,7 @@ void job_batch_fini(struct job_batch *b)
 
 void job_batch_clear(struct job_batch *b)
 {
-	jin_free(b->document);
+	jin_done(b->reader);
 	b->document = NULL;
 	b->group_id = NULL;
 	b->concurrency = 0;
@@ -160,6 +159,7 @@ static enum err_code read_id(struct reading *r, struct err *e)
 	        e);
 	if (rc != ERR_OK || r->spec->id[0])
 		return rc;
+	r->spec->fresh_id = true;
 	return make_id(r->batch, &r->texts->id, e);
 }
 
@@ -300,8 +300,9 @@ static enum err_code read_args(struct reading *r, struct err *e)
 	r->texts->args = out->len;
 	buf_addc(out, '[');
 	enum err_code rc = ERR_OK;
-	for (size_t i = 0; i < n && rc == ERR_OK; i++)
-		rc = read_arg(r, i, jin_item(args, i), e);
+	const struct jin *arg = jin_first(args);
+	for (size_t i = 0; i < n && rc == ERR_OK; i++, arg = jin_next(arg))
+		rc = read_arg(r, i, arg, e);
 	if (rc != ERR_OK)
 		return rc;
 	if (!buf_add(out, "]", 2))
@@ -438,8 +439,8 @@ static enum err_code read_group_jobs(struct reading *r, const struct task_set *t
 		        r->config->limits.group_jobs, n);
 	enum err_code rc = reserve(b, n, e);
 	r->group = true;
-	for (size_t i = 0; i < n && rc == ERR_OK; i++) {
-		r->object = jin_item(jobs, i);
+	r->object = jin_first(jobs);
+	for (size_t i = 0; i < n && rc == ERR_OK; i++, r->object = jin_next(r->object)) {
 		r->index = i;
 		r->spec = &b->specs[i];
 		r->texts = &b->texts[i];

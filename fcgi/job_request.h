@@ -16,7 +16,7 @@ struct job_texts; /* where a spec's own texts are, while they are made */
 
 struct job_batch {
 	struct jin_reader *reader;
-	struct jin *document; /* of the last read */
+	const struct jin *document; /* of the last read */
 	struct buf text;      /* generated ids, args, errors, each with its NUL */
 	struct job_spec *specs;
 	struct job_texts *texts;
@@ -28,7 +28,7 @@ struct job_batch {
 /* False: no memory. */
 bool job_batch_init(struct job_batch *b, const struct config *c);
 void job_batch_fini(struct job_batch *b);
-/* Frees the document and what is large. */
+/* Forgets the document and gives back what is large. */
 void job_batch_clear(struct job_batch *b);
 
 /* A single job of the task: body is a job request (empty: {}). One spec. */

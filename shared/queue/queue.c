@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "shared/base/parse.h"
+
 const double queue_buckets_s[QUEUE_BUCKETS] = {
         0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600, INFINITY};
 
@@ -46,6 +48,7 @@ static void ask_accept(struct cmd *c, const char *prefix, const struct job_spec 
 	cmd_addkey(c, prefix, "stats", NULL);
 	cmd_joins(c);
 	cmd_addstr(c, j->id);
+	cmd_addstr(c, j->fresh_id ? "1" : "0");
 	cmd_addstr(c, counter);
 	spec_add(c, j, NULL);
 }
@@ -109,7 +112,7 @@ enum err_code queue_read_enqueue(const struct reply *r, struct err *e)
 }
 
 static const char *const job_fields[] = {"state", "spec", "table", "worker", "error", "rows", "attempt", "retried",
-        "run", "queued_at", "started_at", "finished_at", "expires_at"};
+        "run", "queued_at", "started_at", "finished_at", "expires_at", "entry"};
 #define JOB_FIELDS (sizeof job_fields / sizeof *job_fields)
 
 void queue_ask_job(struct cmd *c, const char *prefix, const char *id)
@@ -118,6 +121,13 @@ void queue_ask_job(struct cmd *c, const char *prefix, const char *id)
 	cmd_addkey(c, prefix, "job:", id);
 	for (size_t i = 0; i < JOB_FIELDS; i++)
 		cmd_addstr(c, job_fields[i]);
+}
+
+/* The time in a stream entry's id, "<ms>-<n>"; 0 when there is none. */
+static int64_t entry_ms(const char *entry)
+{
+	int64_t ms;
+	return parse_i64(entry, strcspn(entry, "-"), 0, INT64_MAX, &ms) ? ms : 0;
 }
 
 enum err_code queue_read_job(const struct reply *r, struct job_info *out, struct err *e)
@@ -134,6 +144,8 @@ enum err_code queue_read_job(const struct reply *r, struct job_info *out, struct
 	        &out->finished_ms, &out->expires_ms};
 	for (size_t i = 0; i < 8; i++)
 		*numbers[i] = reply_i64(reply_at(r, 5 + i), 0);
+	if (out->queued_ms == 0) /* it has not begun yet: accept.lua */
+		out->queued_ms = entry_ms(reply_text(reply_at(r, 13), NULL));
 	return ERR_OK;
 }
 

@@ -8,7 +8,8 @@
  *   waiting:<name>    sorted set: ids of the queue's jobs that are not yet started and not in the stream either (eta,
  *                     backoff, a place in a group; or given back), by the time they were queued (us)
  *   job:<id>          hash: spec (what was ordered: spec.h) | state attempt run entry worker rows table error deaths
- *                     retried queued_at started_at finished_at expires_at outage_since (times: ms)
+ *                     retried queued_at (from the first run on; before, entry tells it) started_at
+ *                     finished_at expires_at outage_since (times: ms)
  *   scheduled         sorted set: ids of jobs by the time they are due (ms): eta, backoff, a freed place in a group
  *   group:<id>        hash: n concurrency active began success failure
  *   group:<id>:jobs   list of the job ids
@@ -43,6 +44,7 @@ bool job_state_parse(const char *text, enum job_state *out);
 /* What is enqueued. Borrows all its strings. */
 struct job_spec {
 	const char *id;
+	bool fresh_id; /* made at random just now: no other job can have it */
 	const char *task;
 	const char *queue;
 	const char *db;      /* the source it must run on; "" = any of the task's */

@@ -88,6 +88,12 @@ static void test_job_get(void **state)
 	        "\"task\":\"plain\",\"queue\":\"default\",\"attempt\":2,\"queued_at\":\"2026-11-24T10:27:24Z\","
 	        "\"started_at\":\"2026-11-24T10:27:25Z\",\"finished_at\":null,\"worker\":\"w1\",\"group_id\":\"g\","
 	        "\"results\":{\"db\":\"reports\"}}}");
+	ask("GET", "/jobs/a", NULL); /* not begun: when it was queued stands in its entry */
+	answer("@state=PENDING task=plain queue=default results=reports entry=1795516044000-3", NULL);
+	assert_answer(200,
+	        "{\"status\":\"success\",\"data\":{\"job_id\":\"a\",\"state\":\"PENDING\",\"count\":0,\"error\":\"\","
+	        "\"task\":\"plain\",\"queue\":\"default\",\"attempt\":0,\"queued_at\":\"2026-11-24T10:27:24Z\","
+	        "\"started_at\":null,\"finished_at\":null,\"worker\":\"\",\"results\":{\"db\":\"reports\"}}}");
 	ask("GET", "/jobs/a", NULL);
 	answer(GONE, NULL);
 	assert_error(404, "no such job 'a'");

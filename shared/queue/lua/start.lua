@@ -46,12 +46,14 @@ if run == 1 then
 	call('SET', KEYS[4], string.format('%.0f', run))
 end
 run = string.format('%.0f', run)
+-- accept.lua leaves it to the entry's id.
+local queued_at = j[8] or string.match(entry, '^%d+')
 call('HSET', KEYS[2], 'state', 'STARTED', 'run', run, 'worker', ARGV[4], 'started_at', string.format('%.0f', ms),
-	'attempt', (j[7] or 0) + (given_back and 0 or 1))
+	'attempt', (j[7] or 0) + (given_back and 0 or 1), 'queued_at', queued_at)
 if given_back then
 	call('ZREM', KEYS[3], id)
 end
 if ARGV[6] ~= '' then
 	call('HSET', KEYS[6], 'began', 1)
 end
-return {'RUN', run, (reclaimed and not given_back) and 1 or 0, deaths, j[3], ms, j[5] or 0, j[6] or 0, j[8]}
+return {'RUN', run, (reclaimed and not given_back) and 1 or 0, deaths, j[3], ms, j[5] or 0, j[6] or 0, queued_at}

@@ -284,8 +284,10 @@ enum err_code pg_source_take_columns(struct pg_source *s, const struct columns *
 {
 	if (c->n > s->n_cells) {
 		struct cell *cells = realloc(s->cells, c->n * sizeof *cells);
-		s->cells = cells ? cells : s->cells;
-		unsigned char *forms = cells ? realloc(s->forms, c->n) : NULL;
+		if (!cells)
+			return err_nomem(e);
+		s->cells = cells;
+		unsigned char *forms = realloc(s->forms, c->n);
 		if (!forms)
 			return err_nomem(e);
 		s->forms = forms;

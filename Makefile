@@ -18,7 +18,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 PKGS_CORE := hiredis json-c yaml-0.1
 PKGS_DB := libpq libmariadb libcurl
 WARN := -Wall -Wextra -Wshadow -Wconversion -Werror
-CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
+CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fPIE
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LDFLAGS_asan := -fsanitize=address,undefined
@@ -47,7 +47,7 @@ BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 PROGRAMS := $(BIN)/dungbeetle-fcgi $(BIN)/dungbeetle-worker $(BIN)/dungbeetle-expire
 
-.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy cppcheck analyze format config-table type-matrix up down demo bench install clean
+.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy cppcheck analyze hardening format config-table type-matrix up down demo bench install clean
 all: deps
 	$(MAKE) -j2 programs
 programs: $(PROGRAMS)
@@ -108,7 +108,7 @@ asan tsan:
 #   -Wno-analyzer-malloc-leak, -Wno-analyzer-file-leak   gcc 12 takes what is stored through a pointer for lost (GCC bug 106473,
 #       mended in 13): each of its findings here was one of these. clang-tidy's unix.Malloc and `make asan` look for leaks.
 C_FILES = $(shell find fcgi shared worker tests -name '*.[ch]')
-SH_FILES := .ci/run deploy/install-packages.sh shared/queue/embed.sh
+SH_FILES := .ci/run deploy/install-packages.sh shared/queue/embed.sh tests/lint/hardening.sh
 LINT_CFLAGS = $(filter-out -MMD -MP $(WARN) $(CFLAGS_$(FLAVOUR)),$(ALL_CFLAGS)) \
 	$(if $(filter tests/unit/%,$<),-include tests/lint/cmocka_model.h)
 ANALYZER := -O2 -fanalyzer -Werror -fdiagnostics-plain-output -Wno-analyzer-malloc-leak -Wno-analyzer-file-leak
@@ -119,7 +119,9 @@ lint: deps
 	@clang-format --dry-run -Werror $(C_FILES)
 	@$(PYTHON) tests/lint/includes.py $(CC) $(LINT_CFLAGS) $(WARN)
 	@if command -v shellcheck >/dev/null; then shellcheck -S warning $(SH_FILES); fi
-	@$(MAKE) --no-print-directory -j2 cppcheck analyze tidy
+	@$(MAKE) --no-print-directory -j2 cppcheck analyze tidy $(if $(filter release,$(FLAVOUR)),hardening)
+hardening: $(PROGRAMS)
+	@tests/lint/hardening.sh $^
 tidy: $(call stamps,tidy)
 cppcheck: $(call stamps,cppcheck)
 analyze: $(call stamps,analyze)

@@ -72,7 +72,7 @@ $(BUILD)/%.o: %.c Makefile
 $(BUILD)/shared/queue/scripts_data.c: shared/queue/embed.sh shared/queue/scripts.h $(LUA)
 	@mkdir -p $(@D)
 	shared/queue/embed.sh > $@.tmp && mv $@.tmp $@
-$(BUILD)/shared/queue/scripts_data.o: $(BUILD)/shared/queue/scripts_data.c
+$(BUILD)/shared/queue/scripts_data.o: $(BUILD)/shared/queue/scripts_data.c Makefile
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 # Unit tests may use any module of the programs but their main.
@@ -105,13 +105,13 @@ asan tsan:
 # Static checks. The slow ones, of one C file each, leave a stamp: they look again at what has changed since it was last
 # content. Their settings, with the reason of each check that is off: .clang-tidy, tests/.clang-tidy, tests/lint/cppcheck.*,
 # and here gcc's. cmocka's assertions are modelled, so that the tools know what holds behind them.
-#   -Wno-analyzer-malloc-leak, -Wno-analyzer-file-leak   gcc 12 takes what is stored through a pointer for lost (GCC bug 106473,
-#       mended in 13): each of its findings here was one of these. clang-tidy's unix.Malloc and `make asan` look for leaks.
+#   -Wno-analyzer-malloc-leak   gcc 12 takes what is stored through a pointer for lost (GCC bug 106473, mended in 13): each of
+#       its findings here was one of these. clang-tidy's unix.Malloc and `make asan` look for leaks.
 C_FILES = $(shell find fcgi shared worker tests -name '*.[ch]')
 SH_FILES := .ci/run deploy/install-packages.sh shared/queue/embed.sh tests/lint/hardening.sh
 LINT_CFLAGS = $(filter-out -MMD -MP $(WARN) $(CFLAGS_$(FLAVOUR)),$(ALL_CFLAGS)) \
 	$(if $(filter tests/unit/%,$<),-include tests/lint/cmocka_model.h)
-ANALYZER := -O2 -fanalyzer -Werror -fdiagnostics-plain-output -Wno-analyzer-malloc-leak -Wno-analyzer-file-leak
+ANALYZER := -O2 -fanalyzer -Werror -fdiagnostics-plain-output -Wno-analyzer-malloc-leak
 CPPCHECK := cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability,style --std=c11 \
 	--library=posix,tests/lint/cppcheck.cfg --suppressions-list=tests/lint/cppcheck.suppress --template=gcc
 stamps = $(patsubst %.c,$(BUILD)/$(1)/%.ok,$(filter %.c,$(C_FILES)))

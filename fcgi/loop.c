@@ -172,7 +172,8 @@ static bool accept_connections(struct loop *l)
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
 				log_warn("a connection cannot be accepted errno=%d", errno);
-				usleep(10000); /* the kept ones go on, but not at the full speed of a busy loop */
+				/* The kept ones go on, but not at the full speed of a busy loop. */
+				nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
 			}
 			break;
 		}
@@ -203,6 +204,7 @@ static void read_body(struct slot *s)
 		size_t left = req->body.max - req->body.len;
 		char *to = left > 0 ? buf_room(&req->body, left < READ_BYTES ? left : READ_BYTES) : NULL;
 		int want = to ? (int)(left < READ_BYTES ? left : READ_BYTES) : (int)sizeof scratch;
+		/* cppcheck-suppress legacyUninitvar ; it is written to */
 		int got = FCGX_GetStr(to ? to : scratch, want, s->fcgi.in);
 		if (got > 0 && to) {
 			req->body.len += (size_t)got;

@@ -86,7 +86,7 @@ static bool decode(const char *from, const char *to, bool plus_is_space, struct 
 /* Cuts the path [from, to) into its decoded segments; a slash at its end counts for nothing. */
 static bool split_path(struct request *r, const char *from, const char *to)
 {
-	size_t starts[REQUEST_SEGMENTS_MAX], n = 0;
+	size_t starts[REQUEST_SEGMENTS_MAX] = {0}, n = 0;
 	if (to - from > 1 && to[-1] == '/')
 		to--;
 	r->n_segments = 0;

@@ -222,12 +222,12 @@ static int64_t promote_due(struct keeper *k)
 		int64_t ahead = 0;
 		while (n < all && (ahead = reply_i64(reply_at(replies[1], 2 * n + 1), now) - now) <= 0)
 			n++;
-		if (n > 0)
+		if (n > 0) {
 			promote(k, replies[1], n);
-		if (n > 0)
 			wait = 1; /* look again: there may be more than one page of them */
-		else if (all > 0)
+		} else if (all > 0) {
 			wait = ahead < wait ? ahead : wait;
+		}
 	}
 	reply_free(replies[0]);
 	reply_free(replies[1]);

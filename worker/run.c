@@ -103,12 +103,11 @@ static enum err_code confirm_lease(struct run *r, struct err *e)
 {
 	struct slot *s = r->slot;
 	const struct config *c = s->worker->config;
-	enum err_code rc = ERR_OK;
 	for (;;) {
 		pthread_mutex_lock(&s->lock);
 		bool certain = clock_mono_ms() - s->leased_ms < c->worker.lease_ms * 2 / 3;
 		pthread_mutex_unlock(&s->lock);
-		rc = slot_stopped(s, r->timeout_ms, e);
+		enum err_code rc = slot_stopped(s, r->timeout_ms, e);
 		if (certain || rc != ERR_OK)
 			return rc;
 		int64_t asked = clock_mono_ms();

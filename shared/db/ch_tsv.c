@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shared/db/escape.h"
+
 #define FIRST (64 << 10) /* bytes of the first allocation */
 #define LOW (1 << 20)    /* bytes that are kept between two results; a longer line's memory is given back */
 
@@ -108,25 +110,9 @@ size_t ch_tsv_count(const char *line, size_t len)
 /* The byte that \c stands for; -1: ClickHouse does not write it. */
 static int unescaped(char c)
 {
-	switch (c) {
-	case 'b':
-		return '\b';
-	case 'f':
-		return '\f';
-	case 'n':
-		return '\n';
-	case 'r':
-		return '\r';
-	case 't':
-		return '\t';
-	case '0':
+	if (c == '0')
 		return '\0';
-	case '\\':
-	case '\'':
-		return c;
-	default:
-		return -1;
-	}
+	return c == '\\' || c == '\'' ? c : escape_control(c);
 }
 
 static bool unescape(char *data, bool raw, struct cell *c)

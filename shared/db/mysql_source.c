@@ -14,21 +14,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "shared/base/buf.h"
 #include "shared/db/mysql_conn.h"
 #include "shared/db/mysql_ops.h"
 #include "shared/db/mysql_types.h"
+#include "shared/db/stmt_cache.h"
 
-#define MAX_PREPARED 256
 #define MAX_SQL (16 << 20)
 #define MAX_TAG 256
 
 struct prepared {
-	char *key; /* task name, newline, SQL */
+	struct stmt kept;
 	MYSQL_STMT *stmt;
-	UT_hash_handle hh;
 };
 
 /* What the server is still to send: nothing, rows of a prepared statement, rows of a text query. */
@@ -38,7 +36,7 @@ struct mysql_source {
 	struct source base;
 	const struct cfg_source *cfg;
 	struct mysql_conn conn;
-	struct prepared *cache;
+	struct stmt_cache cache;
 	enum mode mode;
 	bool failed;              /* the server has reported the running query's error */
 	struct prepared *running; /* MODE_STMT */
@@ -56,6 +54,13 @@ static struct mysql_source *self(struct source *s)
 	return (struct mysql_source *)(void *)s;
 }
 
+static void close_stmt(struct stmt *s)
+{
+	struct prepared *p = (struct prepared *)(void *)s;
+	if (p->stmt)
+		mysql_stmt_close(p->stmt);
+}
+
 static struct source *make(const struct cfg_source *cfg)
 {
 	struct mysql_source *s = calloc(1, sizeof *s);
@@ -64,20 +69,11 @@ static struct source *make(const struct cfg_source *cfg)
 	s->base.ops = &mysql_source_ops;
 	s->cfg = cfg;
 	mysql_conn_init(&s->conn, ERR_TRANSIENT);
+	stmt_cache_init(&s->cache, sizeof(struct prepared), close_stmt);
 	return &s->base;
 }
 
 /* --- the connection --- */
-
-static void forget(struct mysql_source *s, struct prepared *p)
-{
-	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): cannot follow uthash, which frees its table with the last element */
-	HASH_DEL(s->cache, p);
-	if (p->stmt)
-		mysql_stmt_close(p->stmt);
-	free(p->key);
-	free(p);
-}
 
 static void disconnect(struct mysql_source *s)
 {
@@ -86,9 +82,7 @@ static void disconnect(struct mysql_source *s)
 	mysql_free_result(s->res);
 	s->res = NULL;
 	mysql_conn_close(&s->conn); /* before the statements, which then say no good-bye to the server */
-	struct prepared *p, *next;
-	HASH_ITER (hh, s->cache, p, next)
-		forget(s, p);
+	stmt_cache_clear(&s->cache);
 	s->running = NULL;
 	s->mode = MODE_IDLE;
 }
@@ -113,7 +107,7 @@ static enum err_code do_connect(struct source *base, struct err *e)
 	        "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION',"
 	        " net_write_timeout = 3600";
 	struct mysql_source *s = self(base);
-	if (mysql_conn_alive(&s->conn) && HASH_COUNT(s->cache) < MAX_PREPARED)
+	if (mysql_conn_alive(&s->conn) && !stmt_cache_is_full(&s->cache))
 		return ERR_OK;
 	disconnect(s);
 	const char *const setup[] = {session,
@@ -238,32 +232,17 @@ static enum err_code check_args(const struct prepared *p, const struct query *q,
 
 static enum err_code prepare(struct mysql_source *s, const struct query *q, struct prepared **out, struct err *e)
 {
-	size_t size = strlen(q->task) + strlen(q->sql) + 2;
-	char *key = malloc(size);
-	if (!key)
+	bool fresh;
+	struct stmt *kept = stmt_cache_get(&s->cache, q, &fresh);
+	if (!kept)
 		return err_nomem(e);
-	snprintf(key, size, "%s\n%s", q->task, q->sql);
-	HASH_FIND_STR(s->cache, key, *out);
-	if (*out) {
-		free(key);
-		return check_args(*out, q, e);
-	}
-	struct prepared *p = calloc(1, sizeof *p);
-	if (!p) {
-		free(key);
-		return err_nomem(e);
-	}
-	p->key = key;
-	enum err_code rc = prepare_new(s, q, p, e);
+	*out = (struct prepared *)(void *)kept;
+	enum err_code rc = fresh ? prepare_new(s, q, *out, e) : ERR_OK;
 	if (rc == ERR_OK)
-		rc = check_args(p, q, e);
-	HASH_ADD_KEYPTR(hh, s->cache, p->key, strlen(p->key), p);
-	if (rc != ERR_OK) {
-		forget(s, p);
-		return rc;
-	}
-	*out = p;
-	return ERR_OK;
+		rc = check_args(*out, q, e);
+	if (rc != ERR_OK && fresh)
+		stmt_cache_forget(&s->cache, kept);
+	return rc;
 }
 
 static enum err_code check(struct source *base, const struct query *q, struct err *e)
@@ -337,7 +316,7 @@ static enum err_code end_stmt(struct mysql_source *s, struct err *e)
 	}
 	s->mode = MODE_IDLE;
 	if (called)
-		forget(s, p); /* its columns were not its own */
+		stmt_cache_forget(&s->cache, &p->kept); /* its columns were not its own */
 	s->running = NULL;
 	return ERR_OK;
 }

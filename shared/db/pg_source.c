@@ -12,13 +12,17 @@
 #include "shared/db/pg_text.h"
 #include "shared/db/pg_types.h"
 
-#define MAX_PREPARED 256
 #define CONVERTED_MAX (UINT32_C(2) << 30) /* bytes of a row's texts */
 #define CONVERTED_KEPT (1u << 20)         /* more is given back after the query */
 
 static struct pg_source *self(struct source *s)
 {
 	return (struct pg_source *)(void *)s;
+}
+
+static void fini_prepared(struct stmt *s)
+{
+	columns_fini(&((struct pg_prepared *)(void *)s)->columns);
 }
 
 static struct source *make(const struct cfg_source *cfg)
@@ -29,17 +33,9 @@ static struct source *make(const struct cfg_source *cfg)
 	s->base.ops = &pg_source_ops;
 	s->cfg = cfg;
 	pg_conn_init(&s->conn, ERR_TRANSIENT);
+	stmt_cache_init(&s->cache, sizeof(struct pg_prepared), fini_prepared);
 	buf_init(&s->converted, CONVERTED_MAX);
 	return &s->base;
-}
-
-static void forget(struct pg_source *s, struct pg_prepared *p)
-{
-	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): cannot follow uthash, which frees its table with the last element */
-	HASH_DEL(s->cache, p);
-	columns_fini(&p->columns);
-	free(p->key);
-	free(p);
 }
 
 void pg_source_clear_row(struct pg_source *s)
@@ -54,9 +50,7 @@ void pg_source_clear_row(struct pg_source *s)
 static void disconnect(struct pg_source *s)
 {
 	pg_source_clear_row(s);
-	struct pg_prepared *p, *next;
-	HASH_ITER (hh, s->cache, p, next)
-		forget(s, p);
+	stmt_cache_clear(&s->cache);
 	pg_conn_close(&s->conn);
 	s->mode = MODE_IDLE;
 }
@@ -77,7 +71,7 @@ static void destroy(struct source *base)
 static enum err_code do_connect(struct source *base, struct err *e)
 {
 	struct pg_source *s = self(base);
-	if (pg_conn_alive(&s->conn) && HASH_COUNT(s->cache) < MAX_PREPARED)
+	if (pg_conn_alive(&s->conn) && !stmt_cache_is_full(&s->cache))
 		return ERR_OK;
 	disconnect(s);
 	char setup[512];
@@ -107,15 +101,17 @@ static enum err_code classify(struct pg_source *s, const struct columns *c, bool
 			buf_addf(&oids, "%s%u", oids.len ? "," : "{", c->list[i].type);
 	}
 	*binary = true;
-	if (!oids.len)
+	if (buf_ok(&oids) && !oids.len)
 		return ERR_OK;
-	buf_addc(&oids, '}');
+	enum err_code rc = buf_addc(&oids, '}') ? ERR_OK : err_nomem(e);
 	const char *params[] = {buf_str(&oids)};
 	PGresult *res = NULL;
-	enum err_code rc = pg_exec_params(&s->conn,
-	        "SELECT count(*) FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS o(oid) WHERE NOT EXISTS (SELECT FROM"
-	        " pg_catalog.pg_type t WHERE t.oid = o.oid AND t.typtype = 'e')",
-	        1, params, &res, e);
+	if (rc == ERR_OK)
+		rc = pg_exec_params(&s->conn,
+		        "SELECT count(*) FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS o(oid) WHERE NOT EXISTS "
+		        "(SELECT"
+		        " FROM pg_catalog.pg_type t WHERE t.oid = o.oid AND t.typtype = 'e')",
+		        1, params, &res, e);
 	if (rc == ERR_OK)
 		*binary = strcmp(PQgetvalue(res, 0, 0), "0") == 0;
 	PQclear(res);
@@ -146,9 +142,21 @@ static enum err_code check_args(const struct pg_prepared *p, const struct query 
 	return err_set(e, ERR_PERMANENT, "the query takes %d arguments, got %zu", p->n_params, q->n_args);
 }
 
-/* Prepares on the server and describes into p, which is not in the cache yet. */
+/* Could COPY take it? It says so itself when not; this only saves asking for what is plainly none. */
+static bool looks_like_select(const char *sql)
+{
+	static const char *const words[] = {"SELECT", "WITH", "VALUES", "TABLE"};
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (strncasecmp(sql, words[i], strlen(words[i])) == 0)
+			return true;
+	return sql[0] == '(';
+}
+
+/* Prepares on the server and describes into p. */
 static enum err_code prepare_new(struct pg_source *s, const struct query *q, struct pg_prepared *p, struct err *e)
 {
+	p->copyable = looks_like_select(q->sql);
+	snprintf(p->name, sizeof p->name, "dungbeetle_%u", s->serial++);
 	PGresult *res = PQprepare(s->conn.pg, p->name, q->sql, 0, NULL);
 	enum err_code rc = PQresultStatus(res) == PGRES_COMMAND_OK ? ERR_OK : pg_conn_error(&s->conn, res, e);
 	PQclear(res);
@@ -163,46 +171,19 @@ static enum err_code prepare_new(struct pg_source *s, const struct query *q, str
 	return rc;
 }
 
-/* Could COPY take it? It says so itself when not; this only saves asking for what is plainly none. */
-static bool looks_like_select(const char *sql)
-{
-	static const char *const words[] = {"SELECT", "WITH", "VALUES", "TABLE"};
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		if (strncasecmp(sql, words[i], strlen(words[i])) == 0)
-			return true;
-	return sql[0] == '(';
-}
-
 static enum err_code prepare(struct pg_source *s, const struct query *q, struct pg_prepared **out, struct err *e)
 {
-	size_t size = strlen(q->task) + strlen(q->sql) + 2;
-	char *key = malloc(size);
-	if (!key)
+	bool fresh;
+	struct stmt *kept = stmt_cache_get(&s->cache, q, &fresh);
+	if (!kept)
 		return err_nomem(e);
-	snprintf(key, size, "%s\n%s", q->task, q->sql);
-	HASH_FIND_STR(s->cache, key, *out);
-	if (*out) {
-		free(key);
-		return check_args(*out, q, e);
-	}
-	struct pg_prepared *p = calloc(1, sizeof *p);
-	if (!p) {
-		free(key);
-		return err_nomem(e);
-	}
-	p->key = key;
-	p->copyable = looks_like_select(q->sql);
-	snprintf(p->name, sizeof p->name, "dungbeetle_%u", s->serial++);
-	enum err_code rc = prepare_new(s, q, p, e);
+	*out = (struct pg_prepared *)(void *)kept;
+	enum err_code rc = fresh ? prepare_new(s, q, *out, e) : ERR_OK;
 	if (rc == ERR_OK)
-		rc = check_args(p, q, e);
-	HASH_ADD_KEYPTR(hh, s->cache, p->key, strlen(p->key), p);
-	if (rc != ERR_OK) {
-		forget(s, p);
-		return rc;
-	}
-	*out = p;
-	return ERR_OK;
+		rc = check_args(*out, q, e);
+	if (rc != ERR_OK && fresh)
+		stmt_cache_forget(&s->cache, kept);
+	return rc;
 }
 
 bool pg_source_is_outdated(const PGresult *res)
@@ -284,8 +265,10 @@ enum err_code pg_source_take_columns(struct pg_source *s, const struct columns *
 {
 	if (c->n > s->n_cells) {
 		struct cell *cells = realloc(s->cells, c->n * sizeof *cells);
-		s->cells = cells ? cells : s->cells;
-		unsigned char *forms = cells ? realloc(s->forms, c->n) : NULL;
+		if (!cells)
+			return err_nomem(e);
+		s->cells = cells;
+		unsigned char *forms = realloc(s->forms, c->n);
 		if (!forms)
 			return err_nomem(e);
 		s->forms = forms;
@@ -412,7 +395,8 @@ static enum err_code try_begin(struct pg_source *s, const struct query *q, unsig
 		rc = begin_rows(s, q, p, wires, out, wire, outdated, e);
 	if (*outdated && p) {
 		recover_connection(s);
-		forget(s, p); /* its name is not used again; the server keeps it until the connection ends */
+		stmt_cache_forget(&s->cache,
+		        &p->kept); /* its name is not used again; the server keeps it until the connection ends */
 	}
 	return rc;
 }

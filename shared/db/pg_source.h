@@ -3,22 +3,21 @@
 #define DB_DB_PG_SOURCE_H
 
 #include <stdatomic.h>
-#include <uthash.h>
 
 #include "shared/base/buf.h"
 #include "shared/db/pg.h"
 #include "shared/db/pg_conn.h"
+#include "shared/db/stmt_cache.h"
 
 #define PG_SOURCE_SET "dungbeetle_set" /* prepared on each connection: who runs, and for how long at most */
 
 struct pg_prepared {
-	char *key; /* task name, newline, SQL */
+	struct stmt kept;
 	char name[32];
 	struct columns columns;
 	int n_params;
 	bool binary;   /* every column has a binary form that is the same everywhere */
 	bool copyable; /* COPY has not refused it yet */
-	UT_hash_handle hh;
 };
 
 enum pg_source_mode { MODE_IDLE, MODE_ROWS, MODE_COPY };
@@ -27,7 +26,7 @@ struct pg_source {
 	struct source base;
 	const struct cfg_source *cfg;
 	struct pg_conn conn;
-	struct pg_prepared *cache;
+	struct stmt_cache cache;
 	unsigned serial; /* of the next statement's name */
 	enum pg_source_mode mode;
 	enum wire wire;

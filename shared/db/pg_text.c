@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "shared/db/escape.h"
 #include "shared/db/types.h"
 
 #define ONES UINT64_C(0x0101010101010101)
@@ -130,22 +131,10 @@ static char *find_mark(char *p, const char *end)
 
 static char unescaped(char c)
 {
-	switch (c) {
-	case 'b':
-		return '\b';
-	case 'f':
-		return '\f';
-	case 'n':
-		return '\n';
-	case 'r':
-		return '\r';
-	case 't':
-		return '\t';
-	case 'v':
+	if (c == 'v')
 		return '\v';
-	default:
-		return c;
-	}
+	int control = escape_control(c);
+	return control < 0 ? c : (char)control;
 }
 
 /* Resolves the escapes from *from, a backslash, to the field's end, where *from is left; returns the end of the text. */

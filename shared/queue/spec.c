@@ -66,9 +66,10 @@ static void read_line(const char *line, size_t len, struct job_order *out)
 		const char *value = value_of(line, len, fields[i].name, &n);
 		if (!value)
 			continue;
-		if (fields[i].text && n <= SPEC_NAME_MAX) {
-			memcpy(fields[i].text, value, n);
-			fields[i].text[n] = '\0';
+		char *text = fields[i].text;
+		if (text && n <= SPEC_NAME_MAX) {
+			memcpy(text, value, n);
+			text[n] = '\0';
 		} else if (fields[i].number && !parse_i64(value, n, 0, INT64_MAX, fields[i].number)) {
 			*fields[i].number = 0;
 		}

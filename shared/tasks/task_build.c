@@ -113,8 +113,9 @@ static const char *results_at(const struct config *c, size_t i)
 
 static bool is_known(const struct config *c, name_at at, const char *name)
 {
-	for (size_t i = 0; at(c, i); i++)
-		if (strcmp(at(c, i), name) == 0)
+	size_t i = 0;
+	for (const char *known = at(c, i); known; known = at(c, ++i))
+		if (strcmp(known, name) == 0)
 			return true;
 	return false;
 }
@@ -124,8 +125,9 @@ static enum err_code unknown(struct builder *b, const char *what, const char *na
 	char text[SHOWN_SIZE];
 	struct buf known;
 	buf_init(&known, KNOWN_MAX);
-	for (size_t i = 0; at(b->c, i); i++)
-		buf_addf(&known, "%s%s", i ? ", " : "", at(b->c, i));
+	size_t i = 0;
+	for (const char *one = at(b->c, i); one; one = at(b->c, ++i))
+		buf_addf(&known, "%s%s", i ? ", " : "", one);
 	enum err_code rc = err_set(b->e, ERR_INVALID, "unknown %s '%s'; known: %s%s", what, shown(name, text),
 	        buf_str(&known), buf_ok(&known) ? "" : ", ...");
 	buf_fini(&known);
@@ -147,14 +149,11 @@ static enum err_code all_databases(struct builder *b, const char *what, name_at 
 {
 	if (*n > 0)
 		return ERR_OK;
-	if (!at(b->c, 0))
-		return err_set(b->e, ERR_INVALID, "the configuration has no %s", what);
-	for (size_t i = 0; at(b->c, i); i++) {
-		enum err_code rc = list_add(b, at(b->c, i), strlen(at(b->c, i)), list, n);
-		if (rc)
-			return rc;
-	}
-	return ERR_OK;
+	size_t i = 0;
+	enum err_code rc = ERR_OK;
+	for (const char *name = at(b->c, i); !rc && name; name = at(b->c, ++i))
+		rc = list_add(b, name, strlen(name), list, n);
+	return i > 0 ? rc : err_set(b->e, ERR_INVALID, "the configuration has no %s", what);
 }
 
 /* --- the tags --- */
@@ -336,7 +335,8 @@ static bool given_before(const struct builder *b, size_t i, const struct tag_rul
 {
 	for (size_t k = 0; k < i; k++) {
 		const char *name = b->query->tags[k].name;
-		if (find_rule(name, strlen(name))->set == rule->set)
+		const struct tag_rule *other = find_rule(name, strlen(name));
+		if (other && other->set == rule->set)
 			return true;
 	}
 	return false;

@@ -88,7 +88,10 @@ static inline int fixture_setup(void **state)
 		return -1;
 	snprintf(path, sizeof path, "%s/t.sql", fx.dir);
 	FILE *f = fopen(path, "w");
-	if (!f || fputs(fixture_sql, f) < 0 || fclose(f) != 0)
+	if (!f)
+		return -1;
+	bool written = fputs(fixture_sql, f) >= 0;
+	if (fclose(f) != 0 || !written)
 		return -1;
 	fixture_config();
 	if (task_set_load(&fx.config, &fx.tasks, &e) != ERR_OK) {

@@ -188,8 +188,8 @@ static void test_mysql_types_read_values(void **state)
 
 /* --- columns --- */
 
-static struct column described(enum enum_field_types type, unsigned flags, unsigned charset, unsigned long length,
-        unsigned decimals, struct mysql_reader *reader)
+static void describe(struct column *c, enum enum_field_types type, unsigned flags, unsigned charset,
+        unsigned long length, unsigned decimals, struct mysql_reader *reader)
 {
 	MYSQL_FIELD field = {.name = (char[]){"x"},
 	        .type = type,
@@ -197,47 +197,47 @@ static struct column described(enum enum_field_types type, unsigned flags, unsig
 	        .charsetnr = charset,
 	        .length = length,
 	        .decimals = decimals};
-	struct column c = {.name = ""};
-	mysql_type_describe(&field, &c, reader);
-	assert_string_equal(c.name, "x");
-	return c;
+	memset(c, 0, sizeof *c);
+	mysql_type_describe(&field, c, reader);
+	assert_string_equal(c->name, "x");
 }
 
 static void test_mysql_types_describe_columns(void **state)
 {
 	(void)state;
 	struct mysql_reader r;
-	struct column c = described(MYSQL_TYPE_NEWDECIMAL, 0, 63, 67, 30, &r);
+	struct column c;
+	describe(&c, MYSQL_TYPE_NEWDECIMAL, 0, 63, 67, 30, &r);
 	assert_int_equal(c.kind, KIND_DECIMAL);
 	assert_int_equal(c.precision, 65);
 	assert_int_equal(c.scale, 30);
-	c = described(MYSQL_TYPE_NEWDECIMAL, UNSIGNED_FLAG, 63, 10, 0, &r);
+	describe(&c, MYSQL_TYPE_NEWDECIMAL, UNSIGNED_FLAG, 63, 10, 0, &r);
 	assert_int_equal(c.precision, 10);
-	c = described(MYSQL_TYPE_LONGLONG, UNSIGNED_FLAG, 63, 20, 0, &r);
+	describe(&c, MYSQL_TYPE_LONGLONG, UNSIGNED_FLAG, 63, 20, 0, &r);
 	assert_int_equal(c.kind, KIND_UINT64);
 	assert_true(r.is_unsigned);
-	c = described(MYSQL_TYPE_VAR_STRING, 0, 45, 80, 0, &r);
+	describe(&c, MYSQL_TYPE_VAR_STRING, 0, 45, 80, 0, &r);
 	assert_int_equal(c.kind, KIND_VARCHAR);
 	assert_int_equal(c.length, 20);
-	c = described(MYSQL_TYPE_VAR_STRING, 0, 45, 0, 39, &r); /* SELECT '' */
+	describe(&c, MYSQL_TYPE_VAR_STRING, 0, 45, 0, 39, &r); /* SELECT '' */
 	assert_int_equal(c.length, 1);
-	c = described(MYSQL_TYPE_VAR_STRING, 0, 63, 0, 39, &r);
+	describe(&c, MYSQL_TYPE_VAR_STRING, 0, 63, 0, 39, &r);
 	assert_int_equal(c.kind, KIND_VARBINARY);
 	assert_int_equal(c.length, 1);
-	c = described(MYSQL_TYPE_STRING, 0, 45, 80, 0, &r); /* of no table: may end in spaces */
+	describe(&c, MYSQL_TYPE_STRING, 0, 45, 80, 0, &r); /* of no table: may end in spaces */
 	assert_int_equal(c.kind, KIND_VARCHAR);
 	assert_int_equal(c.length, 20);
-	c = described(MYSQL_TYPE_STRING, SET_FLAG, 45, 12, 0, &r);
+	describe(&c, MYSQL_TYPE_STRING, SET_FLAG, 45, 12, 0, &r);
 	assert_int_equal(c.kind, KIND_TEXT);
-	c = described(MYSQL_TYPE_DATETIME, 0, 63, 26, 39, &r); /* of an expression: as many digits as a value has */
+	describe(&c, MYSQL_TYPE_DATETIME, 0, 63, 26, 39, &r); /* of an expression: as many digits as a value has */
 	assert_int_equal(c.precision, 6);
 	assert_int_equal(r.digits, 6);
-	c = described(MYSQL_TYPE_JSON, 0, 63, 4294967295, 0, &r);
+	describe(&c, MYSQL_TYPE_JSON, 0, 63, 4294967295, 0, &r);
 	assert_int_equal(c.kind, KIND_JSON);
-	c = described((enum enum_field_types)242, 0, 63, 40, 0, &r); /* MySQL 9's VECTOR */
+	describe(&c, (enum enum_field_types)242, 0, 63, 40, 0, &r); /* MySQL 9's VECTOR */
 	assert_int_equal(c.kind, KIND_BYTES);
 	assert_int_equal(r.form, MYSQL_FORM_TEXT);
-	c = described(MYSQL_TYPE_NULL, 0, 63, 0, 0, &r);
+	describe(&c, MYSQL_TYPE_NULL, 0, 63, 0, 0, &r);
 	assert_int_equal(c.kind, KIND_TEXT);
 }
 

@@ -15,6 +15,7 @@ from programs import Program, StackError
 from record import Record
 
 GONE_WITHIN = 30.0  # seconds that a polite stop may take
+RETRY = 0.1  # seconds between two looks whether it has
 
 
 class Breaker:
@@ -66,6 +67,10 @@ class Breaker:
             self.stack.disk.free()
         for name, program in self._programs.items():
             signal_group(program, signal.SIGCONT)
+            if name in self._down:
+                deadline = time.monotonic() + GONE_WITHIN
+                while program.alive() and time.monotonic() < deadline:
+                    time.sleep(RETRY)
             if name in self._down or not program.alive():
                 self._start(name)
         self._redis("0")
@@ -95,27 +100,36 @@ class Breaker:
                 "cut": self._cut, "silence": self._silence, "full-redis": self._full_redis, "full-disk": self._full_disk}
 
     def _kill(self, fault: Fault) -> Callable[[], None]:
-        program = self._programs[fault.target]
-        self._down.add(fault.target)
+        program = self._take_down(fault.target)
         if fault.target.startswith("pg_"):  # a SIGKILL would leave its sessions' processes behind
             program.stop(GONE_WITHIN, signal.SIGQUIT)
         else:
             signal_group(program, signal.SIGKILL)
             program.wait(GONE_WITHIN)
-        return lambda: self._start(fault.target)
+        return lambda: self._start_soon(fault.target)
 
     def _restart(self, fault: Fault) -> Callable[[], None]:
-        program = self._programs[fault.target]
-        self._down.add(fault.target)
+        program = self._take_down(fault.target)
         program.signal(program.stop_signal)
-        return lambda: self._start(fault.target)
+        return lambda: self._start_soon(fault.target)
+
+    def _take_down(self, name: str) -> Program:
+        """(It may be down still: stopping took longer than planned.)"""
+        if name in self._down:
+            raise StackError(f"{name} is down already")
+        self._down.add(name)
+        return self._programs[name]
+
+    def _start_soon(self, name: str, waited: float = 0.0) -> None:
+        """Starts it when it has gone."""
+        if self._programs[name].alive() and waited < GONE_WITHIN:
+            self._at(self.record.now() + RETRY, lambda: self._start_soon(name, waited + RETRY))
+        else:
+            self._start(name)
 
     def _start(self, name: str) -> None:
-        """Starts it when it has gone; its answers are not waited for."""
+        """Its answers are not waited for."""
         program = self._programs[name]
-        deadline = time.monotonic() + GONE_WITHIN
-        while program.alive() and time.monotonic() < deadline:
-            time.sleep(0.02)
         if program.alive():
             self.record.violate("", f"{name} did not stop within {GONE_WITHIN:.0f} s")
             signal_group(program, signal.SIGKILL)

@@ -79,6 +79,8 @@ class Checker:
         for job, text in journal.problems:
             self.record.violate(job, text)
         self._check_lives(journal)
+        self._check_missed(journal)
+        self._check_groups(journal)
         self._check_results()
         self._check_tables()
         self._check_runs(journal)
@@ -119,6 +121,22 @@ class Checker:
             self.record.violate(job, f"{life.state} and not {' or '.join(story.expect)}: {life.error}")
         elif life.state == "FAILURE" and not life.error:
             self.record.violate(job, "FAILURE without a reason")
+
+    def _check_missed(self, journal: Journal) -> None:
+        """Nobody was told 404 of a job that was there all the while. (The journal's clock has whole seconds.)"""
+        lives = journal.by_job()
+        for story in self.stories.values():
+            for said in self.record.story(story.id):
+                job = said.path.rpartition("/")[2]
+                if said.status == 404 and any(life.began + 1 < said.wall and said.wall + said.took < (life.gone or 1e12) - 1
+                                              for life in lives.get(job, ())):
+                    self.record.violate(job, f"{said.verb} at {said.at} s was answered with 404, and it was there")
+
+    def _check_groups(self, journal: Journal) -> None:
+        for story in self.stories.values():
+            concurrency = story.steps[0].body.get("concurrency", 0) if story.kind == "group" and story.steps[0].body else 0
+            if 0 < concurrency < journal.most.get(story.id, 0):
+                self.record.violate(story.id, f"{journal.most[story.id]} of its jobs ran at once, and not {concurrency}")
 
     # --- results
 

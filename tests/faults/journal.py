@@ -32,9 +32,9 @@ class Life:
     state: str = ""
     run: int = 0
     runs: list[int] = field(default_factory=list)
-    outages: int = 0
     error: str = ""
     end: str = ""
+    gone: int = 0  # when the hash went
     log: list[str] = field(default_factory=list)
 
     @property
@@ -80,7 +80,9 @@ class Journal:
     def __init__(self, directory: Path, prefix: str) -> None:
         self.lives: list[Life] = []
         self.problems: list[tuple[str, str]] = []
+        self.most: dict[str, int] = {}  # by group: the most of its jobs that ran at once
         self._now: dict[str, Life] = {}
+        self._running: dict[str, set[str]] = {}
         self._last_run = 0
         for clock, words in commands(directory):
             if len(words) > 1 and words[1].startswith(f"{prefix}job:"):
@@ -102,7 +104,8 @@ class Journal:
         elif life is None:
             return
         elif name in ("DEL", "UNLINK"):
-            life.end = "deleted"
+            life.end, life.gone = "deleted", clock
+            self._count(life, False)
             life.log.append(f"{clock} {name}")
             del self._now[job]
         elif name == "HINCRBY" and words[0] == "deaths":
@@ -135,3 +138,10 @@ class Journal:
             self._last_run = life.run = run
             life.runs.append(run)
         life.state = state
+        self._count(life, state == "STARTED")
+
+    def _count(self, life: Life, runs: bool) -> None:
+        if life.group:
+            running = self._running.setdefault(life.group, set())
+            running.add(life.job) if runs else running.discard(life.job)
+            self.most[life.group] = max(self.most.get(life.group, 0), len(running))

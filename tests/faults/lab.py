@@ -17,6 +17,7 @@ from labstack import ROOT, SERVERS, LabStack, Network  # noqa: E402  (it makes t
 from breaker import Breaker  # noqa: E402
 from checker import Checker, history  # noqa: E402
 from generator import Generator  # noqa: E402
+from growth import Growth  # noqa: E402
 from journal import Journal  # noqa: E402
 from plan import Ground, faults, stories, write_plan  # noqa: E402
 from record import Record  # noqa: E402
@@ -82,15 +83,20 @@ class Lab:
             struck = [fault for fault in struck if fault.kind in self.args.only.split(",")]
         write_plan(self.artefacts / "plan.jsonl", told, struck)
         record = Record(self.artefacts / "record.jsonl")
+        growth = Growth([program for program in [*stack.fcgi, *stack.workers] if program.name in self.survivors], record, memory=self.slow == 1.0)
+        growth.begin(self.slow)
+        record.start()
         breaker = Breaker(stack, struck, record)
         checker = Checker(stack, told, record, self.slow)
         generator = Generator(told, stack.request, record).start()
-        breaker.run(self.seconds, lambda: None)
+        breaker.run(self.seconds, lambda: growth.middle() if record.now() > self.seconds / 2 else None)
         breaker.heal()
         generator.join(20 * self.slow)
         checker.await_quiet()
         checker.check()
+        sizes = growth.end(self.slow)
         breaker.watch()
+        print("laboratory: " + "; ".join(sizes))
         self._report(stack, record, breaker, checker, time.monotonic() - began)
         record.close()
         return bool(record.violations)

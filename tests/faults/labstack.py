@@ -102,16 +102,17 @@ class LabStack:
     def _default_config(self) -> dict[str, Any]:
         worker = {"queues": QUEUES, "lease": "3s", "drain_timeout": "2s", "max_deliveries": 1000, "retry_base": "100ms",
                   "retry_max": "2s", "outage_timeout": "15m"}
+        patience = {"connect_timeout": "2s", "idle_lifetime": "5s"}
         return {
             "redis": {"url": self.redis.tcp_url, "connect_timeout": "1s", "timeout": "2s"},
             "sql_directories": [str(self.tasks_dir)],
             "jobs": {"state_ttl": "10s", "result_ttl": "1h", "retries": 100},
             "fcgi": {"socket": str(self.dir / "fcgi-0.sock")},
             "worker": worker,
-            "sources": {"pg": {"type": "postgres", "dsn": self.pg_source.url("ledger"), "connect_timeout": "2s"},
-                        "my": {"type": "mysql", "dsn": self.mariadb.dsn("ledger"), "connect_timeout": "2s"}},
-            "results": {"rpg": {"type": "postgres", "dsn": self.pg_results.url("reports"), "connect_timeout": "2s"},
-                        "rmy": {"type": "mysql", "dsn": self.mariadb.dsn("reports"), "connect_timeout": "2s"}},
+            "sources": {"pg": {"type": "postgres", "dsn": self.pg_source.url("ledger"), **patience},
+                        "my": {"type": "mysql", "dsn": self.mariadb.dsn("ledger"), **patience}},
+            "results": {"rpg": {"type": "postgres", "dsn": self.pg_results.url("reports"), **patience},
+                        "rmy": {"type": "mysql", "dsn": self.mariadb.dsn("reports"), **patience}},
         }
 
     def _program(self, name: str, binary: str, direct: Sequence[str], *args: str | os.PathLike[str]) -> Program:

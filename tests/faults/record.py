@@ -46,6 +46,10 @@ class Record:
         self._lock = threading.Lock()
         self._file = file.open("a")
 
+    def start(self) -> None:
+        """The clock begins."""
+        self.began = time.monotonic()
+
     def now(self) -> float:
         return round(time.monotonic() - self.began, 3)
 

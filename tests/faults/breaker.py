@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,8 +23,10 @@ RETRY = 0.1  # seconds between two looks whether it has
 class Breaker:
     """run() until the time is over, then heal(). counts: faults by kind; restarts: by program."""
 
-    def __init__(self, stack: LabStack, faults: Sequence[Fault], record: Record) -> None:
+    def __init__(self, stack: LabStack, faults: Sequence[Fault], record: Record, mortal: Sequence[str]) -> None:
         self.stack = stack
+        self._mortal = list(mortal)
+        self._expiring: list[subprocess.Popen[str]] = []
         self.record = record
         self.counts: Counter[str] = Counter()
         self.restarts: Counter[str] = Counter()
@@ -51,11 +55,16 @@ class Breaker:
                 time.sleep(max(0.0, min(next_tick, self._todo[0][0] if self._todo else until, until) - now))
 
     def watch(self) -> None:
-        """Programs of ours that ended although nobody ended them."""
+        """Programs of ours that ended although nobody ended them; servers may (a full disk)."""
         for program in [*self.stack.fcgi, *self.stack.workers]:
             if program.name not in self._down and not program.alive():
                 self.record.violate("", f"{program.name} ended by itself, status {program.returncode}: {program.log_tail(5)}")
                 self._start(program.name)
+        for name in self.stack.servers:
+            if name not in self._down and not self._programs[name].alive():
+                self.record.note(ended=name, log=self._programs[name].log_tail(5))
+                self.counts["server ended by itself"] += 1
+                self._start(name)
 
     def heal(self) -> None:
         """Everything runs and nothing stands in its way."""
@@ -63,8 +72,8 @@ class Breaker:
             heapq.heappop(self._todo)
         for wire in self.stack.network.wires.values() if self.stack.network else ():
             wire.mend()
-        if self.stack.disk is not None:
-            self.stack.disk.free()
+        for disk in self.stack.disks.values():
+            disk.free()
         for name, program in self._programs.items():
             signal_group(program, signal.SIGCONT)
             if name in self._down:
@@ -74,6 +83,8 @@ class Breaker:
             if name in self._down or not program.alive():
                 self._start(name)
         self._redis("0")
+        for process in self._expiring:
+            process.wait(60)
 
     # --- faults
 
@@ -97,7 +108,8 @@ class Breaker:
     def _faults(self) -> dict[str, Callable[[Fault], Callable[[], None] | None]]:
         return {"kill": self._kill, "kill-server": self._kill, "kill-nginx": self._kill, "restart": self._restart,
                 "freeze": self._freeze, "freeze-server": self._freeze, "terminate": self._terminate, "slow": self._slow,
-                "cut": self._cut, "silence": self._silence, "full-redis": self._full_redis, "full-disk": self._full_disk}
+                "cut": self._cut, "silence": self._silence, "full-redis": self._full_redis, "full-disk": self._full_disk,
+                "crash-session": self._crash_session, "storm": self._storm, "reload": self._reload, "expire": self._expire}
 
     def _kill(self, fault: Fault) -> Callable[[], None]:
         program = self._take_down(fault.target)
@@ -181,6 +193,30 @@ class Breaker:
         return lambda: self._redis("0")
 
     def _full_disk(self, fault: Fault) -> Callable[[], None]:
-        assert self.stack.disk is not None
-        self.stack.disk.fill()
-        return self.stack.disk.free
+        disk = self.stack.disks[fault.target.rpartition(" ")[2]]
+        disk.fill()
+        return disk.free
+
+    def _crash_session(self, fault: Fault) -> None:
+        """One of PostgreSQL's own processes dies: it ends all sessions and recovers."""
+        pids = self.stack.servers[fault.target].psql(
+            "postgres", "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()").split()
+        if not pids:
+            raise StackError("no session")
+        os.kill(int(pids[0]), signal.SIGKILL)
+
+    def _storm(self, fault: Fault) -> Callable[[], None]:
+        """Redis, nginx and all that may be killed, at once."""
+        hit = [name for name in ("redis", "nginx", *self._mortal) if name not in self._down]
+        for name in hit:
+            self._take_down(name)
+            signal_group(self._programs[name], signal.SIGKILL)
+        return lambda: [self._start_soon(name) for name in hit]  # type: ignore[func-returns-value]
+
+    def _reload(self, fault: Fault) -> None:
+        self._programs[fault.target].signal(signal.SIGHUP)
+
+    def _expire(self, fault: Fault) -> None:
+        """Beside all that happens; what it says matters at the end only."""
+        self._expiring = [process for process in self._expiring if process.poll() is None]
+        self._expiring.append(self.stack.start_expire())

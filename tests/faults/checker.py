@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import psycopg
 import redis
 import reports
 from journal import FINAL, Journal, Life
@@ -23,6 +24,7 @@ REASONABLE = 3.0  # by how much the work that is left may take longer than it wo
 class Checker:
     def __init__(self, stack: LabStack, stories: Sequence[Story], record: Record, slow: float = 1.0) -> None:
         self.stack = stack
+        self.looks = stack.looks
         self.stories = {story.id: story for story in stories}
         self.record = record
         self.slow = slow
@@ -56,10 +58,18 @@ class Checker:
         wait_until(self._redis_answers, 60 * self.slow, "an answer of Redis")
         patience = self.patience()
         try:
-            wait_until(lambda: not self.left(), patience, "quiet")
+            wait_until(lambda: not self.left() and self._recovered(), patience, "quiet")
         except StackError:
-            self.record.violate("", f"not quiet within {patience:.0f} s: {self.left()}")
+            self.record.violate("", f"not quiet within {patience:.0f} s: {self.left()}, recovered: {self._recovered()}")
             self._name_the_unfinished()
+
+    def _recovered(self) -> bool:
+        """Have the losses of the last crash been dealt with?"""
+        look = "SELECT (SELECT epoch FROM dungbeetle_marker) = (SELECT epoch FROM dungbeetle_recovered)"
+        try:
+            return all(self.looks.rows(name, look) == [("True",)] for name in ("rpg", reports.VOLATILE))
+        except psycopg.Error:
+            return False
 
     def _redis_answers(self) -> bool:
         try:
@@ -117,6 +127,8 @@ class Checker:
                 self.record.violate(job, f"never ended: {life.state}")
             elif not any(one.verb in ("delete", "purge") and (one.was_done or not one.is_known) for one in said):
                 self.record.violate(job, f"vanished in state {life.state}, and nobody deleted it")
+        elif life.state == "FAILURE" and story.kind == "volatile" and "lost in a crash" in life.error:
+            pass
         elif life.state not in story.expect:
             self.record.violate(job, f"{life.state} and not {' or '.join(story.expect)}: {life.error}")
         elif life.state == "FAILURE" and not life.error:
@@ -142,7 +154,7 @@ class Checker:
 
     def expected(self, user: int, times: int) -> tuple[str, ...]:
         if (user, times) not in self._expected:
-            self._expected[user, times] = self.stack.rows("pg", reports.expected_query(user, times))[0]
+            self._expected[user, times] = self.looks.rows("pg", reports.expected_query(user, times))[0]
         return self._expected[user, times]
 
     def _check_results(self) -> None:
@@ -156,7 +168,7 @@ class Checker:
             user, times, _, label = json.loads(spec.partition("\nargs=")[2])
             assert database
             try:
-                found = self.stack.rows(database[1], reports.found_query(database[1], f"results_{job}"))[0]
+                found = self.looks.rows(database[1], reports.found_query(database[1], f"results_{job}"))[0]
             except Exception as error:  # each driver has its own
                 self.record.violate(job, f"SUCCESS without a readable table: {error}")
                 continue
@@ -165,18 +177,19 @@ class Checker:
                 self.record.violate(job, f"SUCCESS with the rows {found} and not {want}")
             if hash_["rows"] != want[0]:
                 self.record.violate(job, f"says {hash_['rows']} rows and not {want[0]}")
-            row = self.stack.rows(database[1], f"SELECT run, row_count FROM dungbeetle_results WHERE job_id = '{job}'")
+            row = self.looks.rows(database[1], f"SELECT run, row_count FROM dungbeetle_results WHERE job_id = '{job}'")
             if [tuple(row_) for row_ in row] != [(hash_["run"], want[0])]:
                 self.record.violate(job, f"the registry has {row} and not run {hash_['run']} with {want[0]} rows")
 
     def _check_tables(self) -> None:
         """After dungbeetle-expire: a table for each registry row and a row for each table; none of jobs that were deleted, none half done."""
-        done = self.stack.expire()
-        if done.returncode:
-            self.record.violate("", f"dungbeetle-expire ended with {done.returncode}: {done.stdout}{done.stderr}")
-        for database in reports.RESULTS:
+        process = self.stack.start_expire()
+        said, _ = process.communicate(timeout=60)
+        if process.returncode:
+            self.record.violate("", f"dungbeetle-expire ended with {process.returncode}: {said}")
+        for database in reports.ALL_RESULTS:
             tables = self._tables(database)
-            rows = {row[0]: row[1] for row in self.stack.rows(
+            rows = {row[0]: row[1] for row in self.looks.rows(
                 database, "SELECT table_name, job_id FROM dungbeetle_results WHERE table_name IS NOT NULL")}
             for table in sorted(tables - set(rows)):
                 self.record.violate(table.removeprefix("results_"), f"a table in {database} without a registry row: {table}")
@@ -187,11 +200,11 @@ class Checker:
                     self.record.violate(job, f"a table in {database} of a job that is gone: {table}")
 
     def _tables(self, database: str) -> set[str]:
-        if database == "rpg":
-            found = self.stack.rows(database, "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        if database != "rmy":
+            found = self.looks.rows(database, "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
                                     " AND relname !~ '^dungbeetle_(results|recovered|marker|template_.*)$'")
         else:
-            found = self.stack.rows(database, "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
+            found = self.looks.rows(database, "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
                                     " AND table_name <> 'dungbeetle_results'")
         return {name for (name,) in found}
 
@@ -231,9 +244,9 @@ class Checker:
     def _check_sources(self) -> None:
         """No query of a worker runs any more in a source."""
         def running() -> list[Any]:
-            found = self.stack.rows("pg", "SELECT pid, application_name, query FROM pg_stat_activity WHERE state <> 'idle' AND"
+            found = self.looks.rows("pg", "SELECT pid, application_name, query FROM pg_stat_activity WHERE state <> 'idle' AND"
                                     " pid <> pg_backend_pid() AND backend_type = 'client backend'")
-            return found + self.stack.rows("rmy", "SELECT id, info FROM information_schema.processlist WHERE user = 'dungbeetle'"
+            return found + self.looks.rows("rmy", "SELECT id, info FROM information_schema.processlist WHERE user = 'dungbeetle'"
                                            " AND command <> 'Sleep' AND info IS NOT NULL")
         try:
             wait_until(lambda: not running(), 10 * self.slow, "an end of the queries")
@@ -262,9 +275,9 @@ def history(stack: LabStack, record: Record, journal: Journal | None, job: str, 
         for line in life.log:
             log(f"    {line}")
     log(f"  redis: {stack.r.hgetall(stack.key(f'job:{job}'))}")
-    for database in reports.RESULTS:
+    for database in reports.ALL_RESULTS:
         try:
-            log(f"  {database}: {stack.rows(database, f'''SELECT * FROM dungbeetle_results WHERE job_id = '{job}' ''')}")
+            log(f"  {database}: {stack.looks.rows(database, f'''SELECT * FROM dungbeetle_results WHERE job_id = '{job}' ''')}")
         except Exception as error:  # each driver has its own
             log(f"  {database}: {error}")
     for program in stack.programs().values():

@@ -17,7 +17,7 @@ BEFORE = {  # the states from which a state may be reached
     "STARTED": ("PENDING", "STARTED", "RETRY"),
     "RETRY": ("STARTED",),
     "SUCCESS": ("STARTED",),
-    "FAILURE": ("", "STARTED", "SUCCESS"),
+    "FAILURE": ("", "STARTED", "SUCCESS"),  # from SUCCESS: lost in a crash
 }
 
 

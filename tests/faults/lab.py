@@ -20,6 +20,7 @@ from generator import Generator  # noqa: E402
 from growth import Growth  # noqa: E402
 from journal import Journal  # noqa: E402
 from plan import Ground, faults, stories, write_plan  # noqa: E402
+from reader import Reader  # noqa: E402
 from record import Record  # noqa: E402
 from support import SANITIZER_DIR, logged_reports, sanitizer_reports, set_sanitizer_options  # noqa: E402
 
@@ -61,7 +62,7 @@ class Lab:
         servers = [name for name in SERVERS]
         wires = sorted(stack.network.wires) if stack.network else []
         return Ground([name for name in programs if name not in self.survivors], programs, servers, wires,
-                      stack.disk is not None and not stack.disk.trouble, 3.0)
+                      [name for name, disk in stack.disks.items() if not disk.trouble], 3.0)
 
     def run(self) -> int:
         began = time.monotonic()
@@ -78,7 +79,8 @@ class Lab:
 
     def _work(self, stack: LabStack, began: float) -> bool:
         told = stories(self.args.seed, self.seconds)
-        struck = faults(self.args.seed, self.seconds, self.ground(stack))
+        ground = self.ground(stack)
+        struck = faults(self.args.seed, self.seconds, ground)
         if self.args.only:
             struck = [fault for fault in struck if fault.kind in self.args.only.split(",")]
         write_plan(self.artefacts / "plan.jsonl", told, struck)
@@ -86,22 +88,24 @@ class Lab:
         growth = Growth([program for program in [*stack.fcgi, *stack.workers] if program.name in self.survivors], record, memory=self.slow == 1.0)
         growth.begin(self.slow)
         record.start()
-        breaker = Breaker(stack, struck, record)
+        breaker = Breaker(stack, struck, record, ground.mortal)
         checker = Checker(stack, told, record, self.slow)
         generator = Generator(told, stack.request, record).start()
+        reader = Reader(stack, told, record).start()
         breaker.run(self.seconds, lambda: growth.middle() if record.now() > self.seconds / 2 else None)
         breaker.heal()
         generator.join(20 * self.slow)
         checker.await_quiet()
+        reader.join()
         checker.check()
         sizes = growth.end(self.slow)
         breaker.watch()
         print("laboratory: " + "; ".join(sizes))
-        self._report(stack, record, breaker, checker, time.monotonic() - began)
+        self._report(stack, record, breaker, checker, reader, time.monotonic() - began)
         record.close()
         return bool(record.violations)
 
-    def _report(self, stack: LabStack, record: Record, breaker: Breaker, checker: Checker, took: float) -> None:
+    def _report(self, stack: LabStack, record: Record, breaker: Breaker, checker: Checker, reader: Reader, took: float) -> None:
         if record.violations:
             journal = Journal(stack.redis.dir / "appendonlydir", stack.key(""))
             with (self.artefacts / "violations.txt").open("w") as out:
@@ -115,11 +119,12 @@ class Lab:
         by_kind: Counter[str] = Counter()
         for (kind, end), n in sorted(checker.ends.items()):
             by_kind[f"{kind} {end or 'nothing'}"] += n
-        if stack.disk is not None and stack.disk.trouble:
-            print(f"laboratory: no full disks here: {stack.disk.trouble}")
+        for name, disk in stack.disks.items():
+            if disk.trouble:
+                print(f"laboratory: no full disk of {name} here: {disk.trouble}")
         print(f"laboratory: seed {self.args.seed}: {sum(checker.ends.values())} jobs ({_listed(by_kind)}); {sum(breaker.counts.values())} faults"
               f" ({_listed(breaker.counts)}; skipped {_listed(breaker.skipped) or 'none'}); restarts ({_listed(breaker.restarts)}); answers"
-              f" ({_listed(record.statuses)}); {len(record.violations)} violations; {took:.0f} s", flush=True)
+              f" ({_listed(record.statuses)}); {reader.reads} results read meanwhile; {len(record.violations)} violations; {took:.0f} s", flush=True)
 
     def _after(self, stack: LabStack) -> bool:
         """When all have stopped: what sanitizers found; and the logs are kept."""

@@ -9,6 +9,7 @@ With a network (proxy.Network) the workers and one FastCGI process reach their s
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,15 +41,21 @@ class Place:
 
 
 class Disk:
-    """A small tmpfs, to be filled. None can be had where mounting is not allowed."""
+    """A small tmpfs in the place of a directory, with the files of that; to be filled. None can be had where mounting is not allowed:
+    `trouble` says so."""
 
     def __init__(self, path: Path, user: str | None) -> None:
         self.path = path
-        self.path.mkdir(parents=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        files = {file.name: file.read_bytes() for file in path.iterdir()}
         owner = f",uid={user},gid={user}" if user else ""
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}m,mode=0700{owner}", "none", str(path)],
                               capture_output=True, text=True, check=False)
         self.trouble = done.stderr.strip() if done.returncode else ""
+        for name, data in files.items() if not self.trouble else ():
+            (self.path / name).write_bytes(data)
+            if user:
+                shutil.chown(self.path / name, user)
 
     def fill(self) -> None:
         with (self.path / "ballast").open("wb", buffering=0) as ballast:
@@ -79,7 +86,7 @@ class LabStack:
         self.network = network
         self.config_path = self.dir / "config.yml"
         self.tasks_dir = self.dir / "tasks"
-        self.disk: Disk | None = None
+        self.disks: dict[str, Disk] = {}  # of the results, by server
         postgres = {"shared_buffers": "64MB", "fsync": "off", "max_wal_size": "128MB", "max_connections": 200}
         self.redis = RedisServer(self.dir / "redis", "always", auto_aof_rewrite_percentage="0", aof_timestamp_enabled="yes",
                                  **self._where("redis"))
@@ -93,7 +100,7 @@ class LabStack:
         self.fcgi = [self._program(f"fcgi-{i}", "dungbeetle-fcgi", direct, "--socket", path) for i, path in enumerate(sockets)]
         self.workers = [self._program(f"worker-{i}", "dungbeetle-worker", direct, "--worker-name", f"worker-{i}") for i in range(workers)]
         self._redis: redis.Redis | None = None
-        self._sessions: dict[str, Any] = {}
+        self.looks = Looks(self)
 
     def _where(self, name: str) -> dict[str, Any]:
         place = self.places.get(name, Place())
@@ -112,6 +119,7 @@ class LabStack:
             "sources": {"pg": {"type": "postgres", "dsn": self.pg_source.url("ledger"), **patience},
                         "my": {"type": "mysql", "dsn": self.mariadb.dsn("ledger"), **patience}},
             "results": {"rpg": {"type": "postgres", "dsn": self.pg_results.url("reports"), **patience},
+                        "relaxed": {"type": "postgres", "dsn": self.pg_results.url("relaxed"), "durability": "relaxed", **patience},
                         "rmy": {"type": "mysql", "dsn": self.mariadb.dsn("reports"), **patience}},
         }
 
@@ -137,7 +145,7 @@ class LabStack:
     def _addresses(self, server: str) -> dict[str, str]:
         return {"redis": {"REDIS__URL": self.redis.tcp_url},
                 "pg_source": {"SOURCES__PG__DSN": self.pg_source.url("ledger")},
-                "pg_results": {"RESULTS__RPG__DSN": self.pg_results.url("reports")},
+                "pg_results": {"RESULTS__RPG__DSN": self.pg_results.url("reports"), "RESULTS__RELAXED__DSN": self.pg_results.url("relaxed")},
                 "mariadb": {"SOURCES__MY__DSN": self.mariadb.dsn("ledger"), "RESULTS__RMY__DSN": self.mariadb.dsn("reports")}}[server]
 
     # --- life
@@ -165,15 +173,17 @@ class LabStack:
     def start_servers(self) -> None:
         for server in self.servers.values():
             server.start()
-        self.disk = Disk(self.dir / "disk", self.pg_results.user)
+        disk = self.disks["pg_results"] = Disk(self.dir / "disk", self.pg_results.user)
         where = ""
-        if not self.disk.trouble:
-            self.pg_results.psql("postgres", f"CREATE TABLESPACE small LOCATION '{self.disk.path}'")
+        if not disk.trouble:
+            self.pg_results.psql("postgres", f"CREATE TABLESPACE small LOCATION '{disk.path}'")
             where = " TABLESPACE small"
-        self.pg_results.psql("postgres", f"CREATE DATABASE reports{where}")
+        for name in ("reports", "relaxed"):
+            self.pg_results.psql("postgres", f"CREATE DATABASE {name}{where}")
         self.pg_source.createdb("ledger")
         for name in ("ledger", "reports"):
             self.mariadb.createdb(name)
+        self.disks["mariadb"] = Disk(self.mariadb.data / "reports", self.mariadb.user)
         self.pg_source.load_ledger("ledger", reports.ENTRIES)
         self.mariadb.load_ledger("ledger", reports.ENTRIES)
 
@@ -185,7 +195,7 @@ class LabStack:
 
     def stop(self) -> None:
         """Stops what runs, in the reverse order; the files stay (see remove)."""
-        self.close_sessions()
+        self.looks.close()
         programs = [*self.fcgi, *self.workers]
         for program in [self.nginx.program, *programs]:
             signal_group(program, signal.SIGCONT)
@@ -197,8 +207,8 @@ class LabStack:
         for server in reversed(self.servers.values()):
             server.program.resume()
             server.stop()
-        if self.disk is not None:
-            self.disk.unmount()
+        for disk in self.disks.values():
+            disk.unmount()
 
     def remove(self) -> None:
         remove_place(self._given_dir)
@@ -214,10 +224,10 @@ class LabStack:
     def request(self, method: str, path: str, body: Any = None, timeout: float = 30.0) -> tuple[int, Any, dict[str, str]]:
         return http_request(self.nginx.port, method, path, body, None, timeout, self.nginx.host)
 
-    def expire(self) -> subprocess.CompletedProcess[str]:
-        """Runs dungbeetle-expire to its end, in its own place."""
+    def start_expire(self) -> subprocess.Popen[str]:
+        """dungbeetle-expire, in its own place."""
         argv = [*self.places.get("expire", Place()).prefix, self.bin_dir / "dungbeetle-expire", "--config", self.config_path]
-        return subprocess.run(argv, capture_output=True, text=True, check=False, env=clean_environment())
+        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=clean_environment())
 
     @property
     def r(self) -> redis.Redis:
@@ -228,27 +238,40 @@ class LabStack:
     def key(self, name: str) -> str:
         return f"dungbeetle:{name}"
 
+
+class Looks:
+    """Sessions with the databases of a stack, beside its programs. One thread."""
+
+    def __init__(self, stack: LabStack) -> None:
+        self._stack = stack
+        self._sessions: dict[str, Any] = {}
+
     def rows(self, database: str, statement: str) -> list[tuple[str, ...]]:
-        """The rows of a statement on `pg` (the source), `rpg` or `rmy`, every value as a text; on a session that is kept."""
-        if database == "rmy":
-            if database not in self._sessions:
-                self._sessions[database] = Session(self.mariadb, "reports")
-            try:
-                found = [tuple(row) for row in self._sessions[database].ask(statement)]
-            except (StackError, OSError):
-                self._sessions.pop(database).end()
-                raise
-            if found and found[0][0].startswith("ERROR "):
-                raise StackError(found[0][0])
-            return found
+        """The rows of a statement on `pg` (the source) or one of the results databases, every value as a text."""
+        return self._mysql(statement) if database == "rmy" else self._postgres(database, statement)
+
+    def _mysql(self, statement: str) -> list[tuple[str, ...]]:
+        session = self._sessions.get("rmy") or Session(self._stack.mariadb, "reports")
+        self._sessions["rmy"] = session
+        try:
+            found = [tuple(row) for row in session.ask(statement)]
+        except (StackError, OSError):
+            self._sessions.pop("rmy").end()
+            raise
+        if found and found[0][0].startswith("ERROR "):
+            raise StackError(found[0][0])
+        return found
+
+    def _postgres(self, database: str, statement: str) -> list[tuple[str, ...]]:
         connection = self._sessions.get(database)
         if connection is None or connection.closed:
-            server, name = (self.pg_source, "ledger") if database == "pg" else (self.pg_results, "reports")
-            connection = self._sessions[database] = psycopg.connect(server.socket_url(name), autocommit=True)
+            server = self._stack.pg_source if database == "pg" else self._stack.pg_results
+            name = {"pg": "ledger", "rpg": "reports"}.get(database, database)
+            connection = self._sessions[database] = psycopg.connect(server.socket_url(name), autocommit=True, connect_timeout=5)
         cursor = connection.execute(statement)
         return [tuple("NULL" if cell is None else str(cell) for cell in row) for row in cursor.fetchall()] if cursor.description else []
 
-    def close_sessions(self) -> None:
+    def close(self) -> None:
         for session in self._sessions.values():
             session.end() if isinstance(session, Session) else session.close()
         self._sessions.clear()

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from reports import RESULTS, SOURCES, USERS
+from reports import RESULTS, SOURCES, USERS, VOLATILE
 
 STORIES = 5.0  # a second
 QUEUES = ("default", "default", "reports", "slow")
@@ -60,8 +60,8 @@ class _Writer:
     seed: int
     posts: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def task(self, name: str = "lab") -> str:
-        return f"{name}_{self.random.choice(SOURCES)}_{self.random.choice(RESULTS)}"
+    def task(self, name: str = "lab", results: Sequence[str] = RESULTS) -> str:
+        return f"{name}_{self.random.choice(SOURCES)}_{self.random.choice(results)}"
 
     def body(self, times: int, seconds: float = 0.0, **fields: Any) -> dict[str, Any]:
         args = [str(self.random.randint(1, USERS)), str(times), f"{seconds:.1f}", f"p{self.seed}-{next(self.posts)}"]
@@ -113,6 +113,15 @@ def _fragile(w: _Writer, at: float, job: str) -> tuple[Step, ...]:
     return (w.post(at, job, w.body(30, w.random.uniform(0, 1), retries=IMPATIENT), insist=False),)
 
 
+def _volatile(w: _Writer, at: float, job: str) -> tuple[Step, ...]:
+    return (w.post(at, job, w.body(w.random.choice((1, 1, 30, 150))), w.task(results=(VOLATILE,))),)
+
+
+def _look(w: _Writer, at: float, job: str) -> tuple[Step, ...]:
+    path = w.random.choice(("/", "/tasks", "/health", "/groups/nobody", *(f"/jobs/queue/{queue}" for queue in QUEUES[1:])))
+    return (Step(at, "get", path, insist=False),)
+
+
 def _brief(w: _Writer, at: float, job: str) -> tuple[Step, ...]:
     return (w.post(at, job, w.body(1, ttl=2)),)
 
@@ -157,6 +166,8 @@ STORY_KINDS = {  # weight, writer, how its jobs may end
     "wrong": (2, _wrong, ("FAILURE",)),
     "late": (2, _late, ("FAILURE",)),
     "fragile": (4, _fragile, ("SUCCESS", "FAILURE")),
+    "volatile": (5, _volatile, ("SUCCESS",)),
+    "look": (5, _look, ()),
     "brief": (4, _brief, ("SUCCESS",)),
     "twice": (6, _twice, ("SUCCESS",)),
     "cancelled": (8, _cancelled, ("SUCCESS",)),
@@ -174,7 +185,7 @@ def stories(seed: int, seconds: float) -> list[Story]:
         _, write, expect = STORY_KINDS[kind]
         job = f"s{seed}-{len(told)}-{kind}"
         steps = list(write(w, round(at, 3), job))
-        if w.chance(0.4):
+        if kind != "look" and w.chance(0.4):
             path = "/groups/" if kind == "group" else "/jobs/"
             steps.append(Step(w.soon(at, 6), "get", path + job, insist=False))
         told.append(Story(kind, job, tuple(sorted(steps, key=lambda step: step.at)), expect))
@@ -194,7 +205,7 @@ class Ground:
     frozen: Sequence[str]
     servers: Sequence[str]
     wires: Sequence[str]
-    disk: bool
+    disks: Sequence[str]
     lease: float
 
 
@@ -213,9 +224,12 @@ def _fault_kinds(g: Ground) -> dict[str, tuple[int, Sequence[str], tuple[float, 
         "cut": (8, g.wires, (0.5, 4), (0, 60_000)),
         "silence": (6, g.wires, (0.5, 4 * g.lease), none),
         "full-redis": (3, ["redis"], (0.5, 4), none),
+        "full-disk": (4, [f"disk of {name}" for name in g.disks], (0.5, 5), none),
+        "crash-session": (2, [name for name in g.servers if name.startswith("pg_")], none, none),
+        "storm": (2, ["all"], (0.1, 3), none),
+        "reload": (2, g.frozen, none, none),
+        "expire": (4, ["expire"], none, none),
     }
-    if g.disk:
-        kinds["full-disk"] = (3, ["disk"], (0.5, 5), none)
     return {name: kind for name, kind in kinds.items() if kind[1]}
 
 

@@ -249,7 +249,8 @@ static const unsigned passing[] = {ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_QU
 
 #define IO_ERROR_MAX 99 /* numbers below are those of the server's own files (EE_WRITE ...) */
 
-/* A full disk, or a quota that is used up, comes under many numbers; the system's own one is in the text. */
+/* A full disk, or a quota that is used up, comes under many numbers; the system's own one is in the text, or InnoDB's word for
+ * it (135, "No more room in record file"). */
 static bool is_disk_full(const char *text)
 {
 	static const char *const marks[] = {"Errcode: ", "errno: ", "Got error "};
@@ -257,7 +258,8 @@ static bool is_disk_full(const char *text)
 		const char *at = strstr(text, marks[i]);
 		const char *digits = at ? at + strlen(marks[i]) : "";
 		size_t n = strspn(digits, "0123456789");
-		if ((n == 2 && memcmp(digits, "28", n) == 0) || (n == 3 && memcmp(digits, "122", n) == 0))
+		if ((n == 2 && memcmp(digits, "28", n) == 0) ||
+		        (n == 3 && (memcmp(digits, "122", n) == 0 || memcmp(digits, "135", n) == 0)))
 			return true;
 	}
 	return false;

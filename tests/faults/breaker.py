@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from labstack import LabStack, signal_group
 from plan import Fault
-from programs import Program, StackError
+from programs import Program, StackError, wait_until
 from record import Record
 
 GONE_WITHIN = 30.0  # seconds that a polite stop may take
@@ -82,6 +82,8 @@ class Breaker:
                     time.sleep(RETRY)
             if name in self._down or not program.alive():
                 self._start(name)
+        for name, server in self.stack.servers.items():
+            wait_until(server._answers, GONE_WITHIN, f"an answer of {name}")
         self._redis("0")
         for process in self._expiring:
             process.wait(60)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -68,11 +69,14 @@ class Lab:
         began = time.monotonic()
         with Network() as network:
             stack = LabStack(self.dir, bin_dir=self.args.bin_dir, network=network, direct=self.direct, workers=WORKERS, fcgi=FCGI)
-            with stack:
-                print(f"laboratory: seed {self.args.seed}, {self.args.minutes:g} minutes, {self.artefacts}", flush=True)
-                failed = self._work(stack, began)
-            failed |= self._after(stack)
-        stack.remove()
+            try:
+                with stack:
+                    print(f"laboratory: seed {self.args.seed}, {self.args.minutes:g} minutes, {self.artefacts}", flush=True)
+                    failed = self._work(stack, began)
+            finally:
+                found = self._after(stack)
+                stack.remove()
+        failed |= found
         if not failed and not self.args.keep:
             shutil.rmtree(self.artefacts)
         return int(failed)
@@ -142,6 +146,7 @@ def _listed(counts: Counter) -> str:  # type: ignore[type-arg]
 
 def main() -> int:
     set_sanitizer_options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is stopped and unmounted
     try:
         return Lab(arguments()).run()
     finally:

@@ -27,11 +27,12 @@ import reports  # noqa: E402
 from mysql_support import Session  # noqa: E402
 from proxy import Network  # noqa: E402
 from stack import MariaDB, Nginx, PostgresServer, Program, RedisServer, StackError, deep_merge, free_port, to_yaml, wait_until  # noqa: E402
+from programs import run_command  # noqa: E402
 from stack import ROOT, clean_environment, http_request, short_place, remove_place  # noqa: E402, F401
 
 SERVERS = ("redis", "pg_source", "pg_results", "mariadb")
 QUEUES = {"default": 3, "reports": 2, "slow": 2}
-DISK = 192  # MiB of the results' disk
+DISK = 4 << 30  # bytes of a disk of results; only what is used costs memory
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Place:
 
 
 class Disk:
-    """A small tmpfs in the place of a directory, with the files of that; to be filled. None can be had where mounting is not allowed:
+    """A tmpfs in the place of a directory, with the files of that, which can be made as small as what is in it. None can be had where mounting is not allowed:
     `trouble` says so."""
 
     def __init__(self, path: Path, user: str | None) -> None:
@@ -49,7 +50,7 @@ class Disk:
         self.path.mkdir(parents=True, exist_ok=True)
         files = {file.name: file.read_bytes() for file in path.iterdir()}
         owner = f",uid={user},gid={user}" if user else ""
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}m,mode=0700{owner}", "none", str(path)],
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=0700{owner}", "none", str(path)],
                               capture_output=True, text=True, check=False)
         self.trouble = done.stderr.strip() if done.returncode else ""
         for name, data in files.items() if not self.trouble else ():
@@ -58,15 +59,16 @@ class Disk:
                 shutil.chown(self.path / name, user)
 
     def fill(self) -> None:
-        with (self.path / "ballast").open("wb", buffering=0) as ballast:
-            try:
-                while True:
-                    ballast.write(bytes(1 << 16))
-            except OSError:
-                pass
+        """No byte more fits."""
+        used = os.statvfs(self.path)
+        self._resize((used.f_blocks - used.f_bfree + 1) * used.f_frsize)
 
     def free(self) -> None:
-        (self.path / "ballast").unlink(missing_ok=True)
+        if not self.trouble:
+            self._resize(DISK)
+
+    def _resize(self, size: int) -> None:
+        run_command(["mount", "-o", f"remount,size={size}", str(self.path)])
 
     def unmount(self) -> None:
         if not self.trouble:

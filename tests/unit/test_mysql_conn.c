@@ -47,6 +47,8 @@ static void test_mysql_conn_errors_say_what_to_do(void **state)
 	                ERR_TRANSIENT, false, false},
 	        {1005, "HY000", "Can't create table `r`.`t` (errno: 28 \"No space left on device\")", ERR_TRANSIENT,
 	                ERR_UNAVAILABLE, false, false},
+	        {1005, "HY000", "Can't create table `r`.`t` (errno: 135 \"No more room in record file\")",
+	                ERR_TRANSIENT, ERR_UNAVAILABLE, false, false},
 	        {1005, "HY000", "Can't create table `r`.`t` (errno: 121 \"Duplicate key on write or update\")",
 	                ERR_PERMANENT, ERR_PERMANENT, false, false},
 	        {1030, "HY000", "Got error 122 \"Disk quota exceeded\" from storage engine InnoDB", ERR_TRANSIENT,

@@ -47,19 +47,22 @@ def test_the_same_seed_plans_the_same_and_more_minutes_only_add():
 
 
 @pytest.mark.timeout(60 + 60 * SLOW)
-def test_the_laboratory_sees_what_is_wrong(tmp_path):
+def test_the_laboratory_sees_what_is_wrong(request, tmp_path):
     """A quiet run is without violations; then each promise is broken by hand."""
     record = Record(tmp_path / "record.jsonl")
     told = stories(7, 4)
-    with LabStack(tmp_path / "stack", bin_dir=BIN_DIR) as stack:
+    laboratory = LabStack(tmp_path / "stack", bin_dir=BIN_DIR)
+    request.addfinalizer(laboratory.remove)
+    with laboratory as stack:
         checker = Checker(stack, told, record, SLOW)
         Generator(told, stack.request, record).start().join(60 * SLOW)
         checker.await_quiet()
         checker.check()
         assert record.violations == []
 
-        done = {database: [str(name).partition("job:")[2] for name in stack.r.scan_iter(stack.key("job:*"))
-                           if (job := stack.r.hgetall(name))["state"] == "SUCCESS" and f"\nresults={database}\n" in job["spec"]]
+        done = {database: [str(name).partition("job:")[2] for name in sorted(stack.r.scan_iter(stack.key("job:*")))
+                           if (job := stack.r.hgetall(name))["state"] == "SUCCESS" and f"\nresults={database}\nttl=3600000\n" in
+                           re.sub(r"\n(group|retries)=.*", "", job["spec"])]
                 for database in ("rpg", "rmy")}
         short, unknown, *_ = done["rpg"]
         mixed, again, gone, *_ = done["rmy"]
@@ -76,7 +79,6 @@ def test_the_laboratory_sees_what_is_wrong(tmp_path):
         record.add(replace(one, verb="get", path=f"/jobs/{short}", status=404, wall=time.time() - 3, took=0.0))
         stack.workers[0].log.open("a").write(f"info job finished job={short} task=x run=12345 outcome=success\n")
         checker.check()
-    stack.remove()
     record.close()
     found = "\n".join(f"{job}: {text}" for job, text in record.violations)
     for wanted in (rf"{short}: SUCCESS with the rows", rf"{unknown}: a table in rpg without a registry row", r"stray: a table in rmy without a registry row",

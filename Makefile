@@ -3,7 +3,8 @@
 #   make test       install what is missing, build, run every test          make asan | tsan   the same, sanitized
 #   make up | down  a private stack in RUN_DIR (default .run)               make demo          a report from POST to rows
 #   make lint       format, who includes whom, analyzers                    make bench [ONLY=name]
-#   make install    DESTDIR= PREFIX=                                        make clean
+#   make faults     the fault laboratory [SEED=n] [MINUTES=m]               make clean
+#   make install    DESTDIR= PREFIX=
 # FLAVOUR=release|asan|tsan chooses the kind of build; each has its own directory below build/.
 
 FLAVOUR ?= release
@@ -47,7 +48,7 @@ BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 PROGRAMS := $(BIN)/dungbeetle-fcgi $(BIN)/dungbeetle-worker $(BIN)/dungbeetle-expire
 
-.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy cppcheck analyze hardening format config-table type-matrix up down demo bench install clean
+.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy cppcheck analyze hardening format config-table type-matrix up down demo bench install clean faults
 all: deps
 	$(MAKE) -j2 programs
 programs: $(PROGRAMS)
@@ -187,6 +188,12 @@ bench: all
 	@$(MAKE) --no-print-directory $(BENCHES)
 	@$(PYTHON) tests/bench/bench.py --bin-dir '$(BIN)' --bench-dir '$(BUILD)/bench' --runs '$(BENCH_RUNS)' \
 		$(if $(ONLY),--only '$(ONLY)') $(if $(BENCH_JSON),--json '$(BENCH_JSON)')
+
+# Jobs of all kinds while programs, servers and wires are broken at random, and then a check of every promise. The same seed
+# breaks the same things at the same times; without one, another plan each time.
+MINUTES ?= 2
+faults: programs venv
+	.venv/bin/python tests/faults/lab.py --bin-dir '$(BIN)' --minutes '$(MINUTES)' $(if $(SEED),--seed '$(SEED)')
 
 # Programs, systemd units (their paths follow PREFIX), and below share/dungbeetle what an administrator copies from.
 SHARE = $(DESTDIR)$(PREFIX)/share/dungbeetle

@@ -247,6 +247,27 @@ static const unsigned scarce[] = {ER_DISK_FULL, ER_OUTOFMEMORY, ER_OUT_OF_SORTME
 static const unsigned passing[] = {ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_QUERY_INTERRUPTED, ER_CHECKREAD,
         ER_TABLE_DEF_CHANGED, ER_NEED_REPREPARE, ER_UNKNOWN_STMT_HANDLER, ER_STATEMENT_TIMEOUT, MY_QUERY_TIMEOUT};
 
+#define IO_ERROR_MAX 99 /* numbers below are those of the server's own files (EE_WRITE ...) */
+
+/* A full disk, or a quota that is used up, comes under many numbers; the system's own one is in the text, or InnoDB's word for
+ * it (135, "No more room in record file"). */
+static bool is_disk_full(const char *text)
+{
+	static const char *const marks[] = {"Errcode: ", "errno: ", "Got error "};
+	for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+		const char *at = strstr(text, marks[i]);
+		const char *digits = at ? at + strlen(marks[i]) : "";
+		size_t n = strspn(digits, "0123456789");
+		if ((n == 2 && memcmp(digits, "28", n) == 0) ||
+		        (n == 3 && (memcmp(digits, "122", n) == 0 || memcmp(digits, "135", n) == 0)))
+			return true;
+	}
+	return false;
+}
+
+static const unsigned of_files[] = {
+        ER_CANT_CREATE_FILE, ER_CANT_CREATE_TABLE, ER_ERROR_ON_RENAME, ER_ERROR_ON_WRITE, ER_GET_ERRNO};
+
 /* Of no telling SQLSTATE, with values in their texts. */
 static const unsigned quoting[] = {ER_UNKNOWN_ERROR, ER_REGEXP_ERROR, ER_PARSE_ERROR, ER_TRUNCATED_WRONG_VALUE,
         ER_TRUNCATED_WRONG_VALUE_FOR_FIELD, ER_ILLEGAL_VALUE_FOR_TYPE, ER_WRONG_VALUE_FOR_TYPE, ER_WRONG_VALUE,
@@ -275,9 +296,10 @@ enum err_code mysql_conn_error_of(
 		code = c->lost;
 	} else if (number == CR_OUT_OF_MEMORY)
 		code = ERR_NOMEM;
-	else if (IS_ONE_OF(number, scarce))
+	else if (IS_ONE_OF(number, scarce) ||
+	        ((number <= IO_ERROR_MAX || IS_ONE_OF(number, of_files)) && is_disk_full(text)))
 		code = c->lost;
-	else if (IS_ONE_OF(number, passing))
+	else if (IS_ONE_OF(number, passing) || number <= IO_ERROR_MAX)
 		code = ERR_TRANSIENT;
 	err_set(e, code, "%s (error %u)", text, number);
 	if (e)

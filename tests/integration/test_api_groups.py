@@ -270,6 +270,17 @@ def test_a_group_that_is_half_done_is_cancelled_and_keeps_what_has_ended(stack):
     assert stack.count(done) == 1
 
 
+@pytest.mark.parametrize("what", ["group", "job"])
+def test_what_a_cancel_leaves_of_a_group_is_forgotten_in_time(stack, what):
+    """Nothing of it runs any more that could give it its time to live when it ends."""
+    group_id, (done, sleeps) = post_group(stack, [{"task": "nothing_asked"}, {"task": "sleep", "args": ["60"]}])
+    stack.wait(done)
+    stack.wait(sleeps, states=["STARTED"])
+    assert stack.delete(f"/groups/{group_id}" if what == "group" else f"/jobs/{sleeps}").data is True
+    assert stack.get(f"/groups/{group_id}").data["state"] == "SUCCESS"
+    assert all(stack.r.pttl(stack.key(f"group:{group_id}{part}")) > 0 for part in ("", ":jobs"))
+
+
 def test_a_group_of_a_thousand_jobs_is_accepted_in_one_request(stack):
     queue = uid("nobody")
     group_id, ids = post_group(stack, [{"task": "nothing_asked", "queue": queue} for _ in range(1000)], concurrency=7)

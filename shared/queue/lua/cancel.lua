@@ -86,4 +86,12 @@ elseif group ~= '' and freed > 0 and call('EXISTS', KEYS[3]) == 1 then
 		call('PUBLISH', ARGV[6], 'scheduled')
 	end
 end
+if group ~= '' then
+	-- When all that is left of it has ended, nobody else will come to give it its time to live.
+	local g = call('HMGET', KEYS[3], 'n', 'success', 'failure', 'ttl')
+	if g[1] and tonumber(g[2]) + tonumber(g[3]) >= tonumber(g[1]) and call('PTTL', KEYS[3]) == -1 then
+		call('PEXPIRE', KEYS[3], g[4])
+		call('PEXPIRE', KEYS[4], g[4])
+	end
+end
 return {'OK'}

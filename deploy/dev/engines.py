@@ -11,7 +11,7 @@ import re
 import shutil
 import urllib.parse
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 from xml.sax.saxutils import escape
 
 from programs import ROOT, Program, StackError, find_program, free_port, run_command, short_place, wait_until
@@ -25,25 +25,27 @@ READER, READER_PASSWORD = "reader", "r3ad"  # may only read
 
 
 class MariaDB:
-    """Debian's MariaDB on a unix socket and a loopback port. settings are those of my.cnf (innodb_buffer_pool_size="1G").
+    """Debian's MariaDB on a unix socket and a port of `host`. settings are those of my.cnf (innodb_buffer_pool_size="1G").
     Beside USER and READER there is root, without a password, for sql()."""
 
     ENGINE = "mysql"
 
-    def __init__(self, directory: str | os.PathLike[str], *, keep: bool = False, **settings: Any) -> None:
+    def __init__(self, directory: str | os.PathLike[str], *, keep: bool = False, host: str = "127.0.0.1", prefix: Sequence[str] = (),
+                 **settings: Any) -> None:
         self.dir = short_place(directory)
+        self.host = host
         self.port = free_port()
         self.socket = self.dir / "mysqld.sock"
         self.data = self.dir / "data"
         self.conf = self.dir / "my.cnf"
         self.user = "mysql" if os.geteuid() == 0 else None
         self.settings = {
-            "bind_address": "127.0.0.1", "skip_name_resolve": 1, "max_connections": 300, "character_set_server": "utf8mb4",
+            "bind_address": host, "skip_name_resolve": 1, "max_connections": 300, "character_set_server": "utf8mb4",
             "collation_server": "utf8mb4_general_ci", "local_infile": 1, "innodb_buffer_pool_size": "128M",
             "innodb_log_file_size": "64M", "innodb_flush_log_at_trx_commit": 1, "innodb_buffer_pool_dump_at_shutdown": 0,
             "innodb_buffer_pool_load_at_startup": 0, "performance_schema": 0, **settings}
         self.program = Program("mariadb", [find_program("mariadbd"), f"--defaults-file={self.conf}"], self.dir / "mariadb.log",
-                               user=self.user, keep=keep)
+                               user=self.user, keep=keep, prefix=prefix)
 
     def start(self) -> "MariaDB":
         is_new = not self.data.exists()
@@ -86,7 +88,7 @@ class MariaDB:
         self.sql(f"CREATE USER '{name}'@'%' IDENTIFIED BY '{password}'; GRANT {rights} ON *.* TO '{name}'@'%'")
 
     def dsn(self, db: str, user: str = USER, password: str = PASSWORD) -> str:
-        return f"{user}:{password}@tcp(127.0.0.1:{self.port})/{db}"
+        return f"{user}:{password}@tcp({self.host}:{self.port})/{db}"
 
     def socket_dsn(self, db: str, user: str = USER, password: str = PASSWORD) -> str:
         return f"{user}:{password}@unix({self.socket})/{db}"

@@ -151,11 +151,12 @@ class Program:
     """A process: its output goes to the file `log`, its identity to the file `<log without suffix>.program`.
 
     user: run as that user (root only). keep: go on when our process ends. stop_signal: what stop() sends first.
+    prefix: a command that runs the one behind it in its own place, keeping the pid (ip netns exec NAME).
     """
 
     def __init__(self, name: str, argv: Sequence[str | os.PathLike[str]], log: str | os.PathLike[str],
                  env: Mapping[str, str] | None = None, *, user: str | None = None, keep: bool = False,
-                 stop_signal: signal.Signals = signal.SIGTERM) -> None:
+                 stop_signal: signal.Signals = signal.SIGTERM, prefix: Sequence[str] = ()) -> None:
         self.name = name
         self.argv = [os.fspath(word) for word in argv]
         self.log = Path(log).absolute()
@@ -163,6 +164,7 @@ class Program:
         self.user = user
         self.keep = keep
         self.stop_signal = stop_signal
+        self.prefix = list(prefix)
         self.pid = 0
         self.identity_file = self.log.with_suffix(".program")
         self._process: subprocess.Popen[bytes] | None = None
@@ -182,7 +184,7 @@ class Program:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                self._launch_prefix() + self.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                self.prefix + self._launch_prefix() + self.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env={**clean_environment(), **self.env}, cwd="/" if self.user else None, start_new_session=True)
         self.pid = self._process.pid
         self.started = _start_time(self.pid) or "0"

@@ -27,16 +27,18 @@ def _postgres_program(name: str) -> str:
 
 
 class RedisServer:
-    """Redis with AOF and noeviction on a unix socket and a loopback port; what was written survives restart()."""
+    """Redis with AOF and noeviction on a unix socket and a port of `host`; what was written survives restart()."""
 
     def __init__(self, directory: str | os.PathLike[str], appendfsync: str = "everysec", *, keep: bool = False,
-                 **settings: str) -> None:
+                 host: str = "127.0.0.1", prefix: Sequence[str] = (), **settings: str) -> None:
         self.dir = short_place(directory)
         self.socket = self.dir / "redis.sock"
+        self.host = host
         self.port = free_port()
         self.settings = {"appendonly": "yes", "appendfsync": appendfsync, "maxmemory-policy": "noeviction", "save": '""',
                          **{key.replace("_", "-"): value for key, value in settings.items()}}
-        self.program = Program("redis", [find_program("redis-server"), self.dir / "redis.conf"], self.dir / "redis.log", keep=keep)
+        self.program = Program("redis", [find_program("redis-server"), self.dir / "redis.conf"], self.dir / "redis.log", keep=keep,
+                               prefix=prefix)
 
     @property
     def url(self) -> str:
@@ -44,10 +46,10 @@ class RedisServer:
 
     @property
     def tcp_url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}"
+        return f"redis://{self.host}:{self.port}"
 
     def start(self) -> "RedisServer":
-        lines = {"bind": "127.0.0.1", "port": self.port, "unixsocket": self.socket, "unixsocketperm": "700",
+        lines = {"bind": self.host, "port": self.port, "protected-mode": "no", "unixsocket": self.socket, "unixsocketperm": "700",
                  "dir": self.dir, "daemonize": "no", **self.settings}
         (self.dir / "redis.conf").write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
         self.program.start()
@@ -76,21 +78,23 @@ class RedisServer:
 
 
 class PostgresServer:
-    """PostgreSQL on a loopback port and a unix socket, superuser `postgres`, everybody trusted. settings are those of
+    """PostgreSQL on a port of `host` and a unix socket, superuser `postgres`, everybody trusted. settings are those of
     postgresql.conf (shared_buffers="1GB"). fsync stays on unless they say otherwise."""
 
     ENGINE = "postgres"
     STOP = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
-    def __init__(self, directory: str | os.PathLike[str], *, keep: bool = False, **settings: Any) -> None:
+    def __init__(self, directory: str | os.PathLike[str], *, keep: bool = False, host: str = "127.0.0.1", prefix: Sequence[str] = (),
+                 **settings: Any) -> None:
         self.dir = short_place(directory)
+        self.host = host
         self.port = free_port()
         self.data = self.dir / "data"
         self.user = postgres_user()
-        self.settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": self.dir, "max_connections": 300,
+        self.settings = {"listen_addresses": host, "unix_socket_directories": self.dir, "max_connections": 300,
                          "shared_buffers": "256MB", "max_wal_size": "2GB", "jit": "off", **settings}
         self.program = Program("postgres", [_postgres_program("postgres"), "-D", self.data], self.dir / "postgres.log",
-                               user=self.user, keep=keep, stop_signal=signal.SIGINT)
+                               user=self.user, keep=keep, stop_signal=signal.SIGINT, prefix=prefix)
 
     def start(self) -> "PostgresServer":
         if not (self.data / "PG_VERSION").exists():
@@ -108,6 +112,9 @@ class PostgresServer:
               "--locale=C.UTF-8", "--no-sync"], user=self.user)
         with (self.data / "postgresql.conf").open("a") as conf:
             conf.write(f"include '{self.dir}/stack.conf'\n")
+        if self.host != "127.0.0.1":
+            with (self.data / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet trust\n")
 
     def _answers(self) -> bool:
         ready = [_postgres_program("pg_isready"), "-q", "-h", str(self.dir), "-p", str(self.port)]
@@ -122,7 +129,7 @@ class PostgresServer:
         self.start()
 
     def url(self, db: str) -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{db}"
+        return f"postgresql://postgres@{self.host}:{self.port}/{db}"
 
     def dsn(self, db: str) -> str:
         return self.url(db)
@@ -170,8 +177,10 @@ class Nginx:
     """
 
     def __init__(self, directory: str | os.PathLike[str], port: int, fcgi_sockets: Sequence[str | os.PathLike[str]], *,
-                 enable: Sequence[str] = (), worker_processes: int = 1, access_log: bool = True, keep: bool = False) -> None:
+                 enable: Sequence[str] = (), worker_processes: int = 1, access_log: bool = True, keep: bool = False,
+                 host: str = "127.0.0.1", prefix: Sequence[str] = ()) -> None:
         self.dir = Path(directory).absolute()
+        self.host = host
         self.port = port
         self.fcgi_sockets = [os.fspath(path) for path in fcgi_sockets]
         self.enable = enable
@@ -179,11 +188,11 @@ class Nginx:
         self.access_log = self.dir / "access.log" if access_log else None
         self.error_log = self.dir / "error.log"
         self.program = Program("nginx", [find_program("nginx"), "-p", self.dir, "-e", "stderr", "-c", self.dir / "nginx.conf"],
-                               self.dir / "nginx.log", keep=keep, stop_signal=signal.SIGINT)
+                               self.dir / "nginx.log", keep=keep, stop_signal=signal.SIGINT, prefix=prefix)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def render(self) -> None:
         """Writes nginx.conf, the site and the files that the site includes; changes are seen by reload()."""
@@ -202,7 +211,7 @@ class Nginx:
         site = (NGINX_DIR / "dungbeetle.conf").read_text()
         servers = "\n\t".join(f"server unix:{path} max_fails=0;" for path in self.fcgi_sockets)
         log = f"access_log {self.access_log} dungbeetle;" if self.access_log else "access_log off;"
-        for pattern, new in ((r"listen 127\.0\.0\.1:6060\b", f"listen 127.0.0.1:{self.port}"),
+        for pattern, new in ((r"listen 127\.0\.0\.1:6060\b", f"listen {self.host}:{self.port}"),
                              (r"server unix:[^;]+;", servers), (r"access_log .*;", log)):
             site, count = re.subn(pattern, lambda _: new, site)
             if count != 1:
@@ -221,7 +230,7 @@ class Nginx:
 
     def _answers(self) -> bool:
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return probe.connect_ex((self.host, self.port)) == 0
 
     def stop(self) -> None:
         self.program.stop()

@@ -201,7 +201,7 @@ class Stack:
                 timeout: float = 30.0) -> tuple[int, Any, dict[str, str]]:
         """(status, body, headers with lower-case names) through nginx. A body that is not str or bytes is sent as JSON;
         the answer is decoded when it is JSON, else text."""
-        return http_request(self.nginx.port, method, path, body, headers, timeout)
+        return http_request(self.nginx.port, method, path, body, headers, timeout, self.nginx.host)
 
     def wait_job(self, job_id: str, timeout: float = 30.0, states: Sequence[str] = ("SUCCESS", "FAILURE")) -> dict[str, Any]:
         """Polls GET /jobs/{id} until the job is in one of the states, and returns its data."""
@@ -216,9 +216,9 @@ class Stack:
 
 
 def http_request(port: int, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None,
-                 timeout: float = 30.0) -> tuple[int, Any, dict[str, str]]:
+                 timeout: float = 30.0, host: str = "127.0.0.1") -> tuple[int, Any, dict[str, str]]:
     data = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request(method, path, data.encode() if isinstance(data, str) else data,
                            {**({"Content-Type": "application/json"} if data is not None else {}), **(headers or {})})

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,9 @@ from stack import Program, Stack, StackError, deep_merge, http_request, wait_unt
 ROUND, GROUP = 100, 50  # jobs of a round: a group of GROUP, the others one by one
 BACKLOG = 2000  # jobs not finished at which the clients wait
 CLIENTS = 4
-GROWTH, SLACK_KB = 1.05, 64  # the pages of the C library come and go by these
+GROWTH = 1.05
 REDIS_SLACK = 256 << 10  # its buffers
-IDLE_S = 4.0  # nginx keeps an idle connection to the FastCGI process for 2 s
+REST_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Line:
 
 LINES = [
     *(line for name in ("worker", "fcgi") for line in (
-        Line(f"{name}-rss", "kB, Rss of smaps_rollup", GROWTH, SLACK_KB), Line(f"{name}-anonymous", "kB, Anonymous of smaps_rollup"),
+        Line(f"{name}-rss", "kB, Rss of smaps_rollup", GROWTH), Line(f"{name}-anonymous", "kB, Anonymous of smaps_rollup"),
         Line(f"{name}-fds", "open file descriptors", 1.0), Line(f"{name}-threads", "threads", 1.0))),
     Line("redis-memory", "bytes, used_memory", GROWTH, REDIS_SLACK), Line("redis-keys", "keys", 1.0),
     Line("redis-stream", "entries of the stream, pending ones, scheduled and waiting jobs", 1.0),
@@ -61,6 +61,21 @@ LINES = [
     Line("registry-guards", "rows that guard deleted jobs, for an hour each"),
     Line("source-sessions", "sessions of the worker's in PostgreSQL", 1.0),
 ]
+
+
+def lines(options: argparse.Namespace) -> list[Line]:
+    chosen = [line for line in LINES if options.memory or not re.search("-rss|-anonymous", line.name)]
+    return [replace(line, slack=options.slack) if line.name.endswith("-rss") else line for line in chosen]
+
+
+def rollup(program: Program) -> dict[str, int]:
+    """The sums of smaps_rollup, in kB."""
+    text = Path(f"/proc/{program.pid}/smaps_rollup").read_text()
+    return {name: int(n) for name, n in re.findall(r"(\w+): +(\d+) kB", text)}
+
+
+def descriptors(program: Program) -> int:
+    return len(list(Path(f"/proc/{program.pid}/fd").iterdir()))
 
 
 class Soak:
@@ -76,6 +91,7 @@ class Soak:
             "jobs": {"result_ttl": f"{ttl}s", "state_ttl": f"{ttl}s"}, "log": {"level": "warn"},
             "results": {"unlogged": {**reports, "unlogged": True}, "relaxed": {**reports, "durability": "relaxed"}}})
         self.posted = self.deleted = self.rounds = 0
+        self._older: list[str] = []  # jobs to be deleted when they have ended
         self.peak_keys = self.peak_tables = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -161,11 +177,18 @@ class Soak:
         http.call("GET", "/metrics" if number % 20 == 0 else "/tasks")
         self._refused(http, "POST", "/tasks/no_such_task/jobs", b"{}", 404)
         self._refused(http, "POST", "/tasks/bench_small/jobs", b'{"args": [1', 400)
-        for job_id in (singles[-1], group["jobs"][GROUP // 2]["job_id"]):
-            http.call("DELETE", f"/jobs/{job_id}?purge=true")
         with self._lock:
             self.posted += ROUND
             self.deleted += 2
+            ended = self._older.pop(0) if len(self._older) > 2 * CLIENTS else ""
+            self._older.append(singles[-1])
+        http.call("DELETE", f"/jobs/{group['jobs'][GROUP // 2]['job_id']}?purge=true")
+        if ended:
+            try:
+                http.call("DELETE", f"/jobs/{ended}?purge=true")
+            except BenchError as error:  # it may have expired
+                if "HTTP/1.1 404" not in str(error):
+                    raise
 
     @staticmethod
     def _refused(http: Http, method: str, path: str, body: bytes, status: int) -> None:
@@ -207,15 +230,18 @@ class Soak:
         done = self.stack.expire()
         if done.returncode != 0:
             raise BenchError(f"dungbeetle-expire: {done.stdout}{done.stderr}")
-        wait_until(lambda: all(self.idle(name) for name in self.programs), 60, "idle programs")
+        self.await_rest()
 
-    def idle(self, name: str) -> bool:
-        """nginx has closed its idle connections."""
-        return name != "fcgi" or not re.search(r"u_str +ESTAB", self._sockets())
-
-    def _sockets(self) -> str:
-        done = subprocess.run(["ss", "-xH", "src", str(self.stack.fcgi_sockets[0])], capture_output=True, text=True, check=False)
-        return done.stdout
+    def await_rest(self) -> None:
+        """nginx closes its idle connections after two seconds, and an idle process gives memory back."""
+        seen, since = None, 0.0
+        def rests() -> bool:
+            nonlocal seen, since
+            now = [(rollup(program)["Rss"], descriptors(program)) for program in self.programs.values()]
+            if now != seen:
+                seen, since = now, time.monotonic()
+            return time.monotonic() - since > REST_S
+        wait_until(rests, 60, "rest")
 
     # --- what is measured ---
 
@@ -223,10 +249,9 @@ class Soak:
         self.expire_all()
         found: dict[str, float] = {}
         for name, program in self.programs.items():
-            proc = Path(f"/proc/{program.pid}")
-            rollup = dict(re.findall(r"(\w+): +(\d+) kB", (proc / "smaps_rollup").read_text()))
-            found |= {f"{name}-rss": int(rollup["Rss"]), f"{name}-anonymous": int(rollup["Anonymous"]),
-                      f"{name}-fds": len(list((proc / "fd").iterdir())), f"{name}-threads": len(list((proc / "task").iterdir()))}
+            memory, threads = rollup(program), Path(f"/proc/{program.pid}/task")
+            found |= {f"{name}-rss": memory["Rss"], f"{name}-anonymous": memory["Anonymous"],
+                      f"{name}-fds": descriptors(program), f"{name}-threads": len(list(threads.iterdir()))}
         stream = self.key(f"queue:{QUEUE}")
         info = self.redis.call("INFO", "memory") + self.redis.call("INFO", "clients")
         numbers = dict(re.findall(r"(\w+):(\d+)", info))
@@ -267,8 +292,7 @@ def run(options: argparse.Namespace) -> int:
             ends = soak.check_ends()
             seconds = time.monotonic() - soak.began
             print(f"{'name':<22} {f'at{first}':>12} {'atend':>12} {'ratio':>7} {'limit':>7}")
-            ok = [line.show(before[line.name], after[line.name]) for line in LINES
-                  if options.memory or not re.search("rss|anonymous", line.name)]
+            ok = [line.show(before[line.name], after[line.name]) for line in lines(options)]
             print(f"{ends}; {seconds:.0f} s; at most {soak.peak_keys} keys in Redis, {soak.peak_tables} result tables (ttl {soak.ttl} s)")
     return 0 if all(ok) else 1
 
@@ -279,6 +303,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=200_000)
     parser.add_argument("--first", type=int, default=0, help="jobs before the first measurement; 0: a tenth")
     parser.add_argument("--ttl", type=int, default=10, help="seconds that results and states are kept")
+    parser.add_argument("--slack", type=int, default=0, help="kB that memory may grow beside, for few jobs")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="for sanitized programs, whose memory is their own affair")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

@@ -48,7 +48,7 @@ BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 PROGRAMS := $(BIN)/dungbeetle-fcgi $(BIN)/dungbeetle-worker $(BIN)/dungbeetle-expire
 
-.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy cppcheck analyze hardening format config-table type-matrix up down demo bench install clean faults
+.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy cppcheck analyze hardening format config-table type-matrix up down demo bench install clean faults soak hosts
 all: deps
 	$(MAKE) -j2 programs
 programs: $(PROGRAMS)
@@ -194,6 +194,15 @@ bench: all
 MINUTES ?= 2
 faults: programs venv
 	.venv/bin/python tests/faults/lab.py --bin-dir '$(BIN)' --minutes '$(MINUTES)' $(if $(SEED),--seed '$(SEED)')
+
+# Many small jobs through one worker and one FastCGI process, which may not grow by them: a line a figure, an error when one does.
+JOBS ?= 200000
+soak: all
+	@$(PYTHON) tests/bench/soak.py --bin-dir '$(BIN)' --jobs '$(JOBS)'
+
+# Each part on a host (network namespace) of its own, one at a time cut off while jobs run. For root.  SEED=n  ROUNDS=n
+hosts: all
+	@$(PYTHON) tests/faults/hosts.py --bin-dir '$(BIN)' --seed '$(or $(SEED),1)' --rounds '$(or $(ROUNDS),2)'
 
 # Programs, systemd units (their paths follow PREFIX), and below share/dungbeetle what an administrator copies from.
 SHARE = $(DESTDIR)$(PREFIX)/share/dungbeetle

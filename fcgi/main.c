@@ -8,6 +8,7 @@
  * Exit status: 0 fine, 1 it cannot run here, 2 flags, configuration, tasks or socket are wrong.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -28,6 +29,7 @@
 #include "shared/base/notify.h"
 
 #define LOOPS_MAX 64
+#define IDLE_MS 2000      /* without a turn: time to give memory back */
 #define LAST_TURN_MS 1000 /* how long an end at once waits for the turns that run */
 
 _Static_assert(COUNTERS_ROUTES >= 12, "router.c has 12 routes");
@@ -42,7 +44,8 @@ struct program {
 	size_t n_loops; /* started */
 	int signals, ended;
 	enum loop_phase phase;
-	int64_t deadline_ms; /* of the phase; monotonic */
+	int64_t deadline_ms;                /* of the phase; monotonic */
+	uint64_t turns_seen, turns_trimmed; /* of all loops: when last looked at, when memory was given back */
 };
 
 static int fail(const struct err *e)
@@ -110,6 +113,19 @@ static void read_signals(struct program *p)
 		on_signal(p, (int)info.ssi_signo);
 }
 
+/* The allocator holds on to what the busiest turns needed, in each thread's arena: an idle process gives that back. */
+static void give_back(struct program *p)
+{
+	uint64_t turns = 0;
+	for (size_t i = 0; i < p->n_loops; i++)
+		turns += atomic_load_explicit(&p->counters[i].turns, memory_order_relaxed);
+	if (turns == p->turns_seen && turns != p->turns_trimmed) {
+		malloc_trim(0);
+		p->turns_trimmed = turns;
+	}
+	p->turns_seen = turns;
+}
+
 /* Until all loops have ended; false: some did not in time. */
 static bool supervise(struct program *p)
 {
@@ -117,7 +133,8 @@ static bool supervise(struct program *p)
 	while (ended < p->n_loops) {
 		struct pollfd fds[] = {{.fd = p->signals, .events = POLLIN}, {.fd = p->ended, .events = POLLIN}};
 		int64_t left = p->deadline_ms - clock_mono_ms();
-		poll(fds, 2, p->phase == LOOP_RUN ? -1 : left > 0 ? (int)left : 0);
+		if (poll(fds, 2, p->phase == LOOP_RUN ? IDLE_MS : left > 0 ? (int)left : 0) == 0)
+			give_back(p);
 		if (fds[0].revents)
 			read_signals(p);
 		if (fds[1].revents && read(p->ended, &more, sizeof more) == (ssize_t)sizeof more)

@@ -1,10 +1,11 @@
 /* Two threads about stopping. The listener hears of cancels at once (and when it cannot have heard all, the keeper asks for
- * the leases that are lost). The canceller carries every stop to the databases: it asks again and again,
- * because a cancel that arrives before its query has no effect, until the slot says that its run has ended. */
+ * the leases that are lost). The canceller has every stop carried to the databases, which are asked again and
+ * again, because a cancel that arrives before its query has no effect, until the slot says that its run has ended. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/base/parse.h"
 #include "worker/worker.h"
@@ -94,6 +95,48 @@ static bool carry_out(struct slot *s)
 	return wanted;
 }
 
+/* Stops one slot's run. A thread of its own: a database that is away may take half a minute to show it, and no other
+ * slot's stop is to wait for that. */
+static void *stopper_main(void *ctx)
+{
+	struct slot *s = ctx;
+	for (;;) {
+		int64_t began = clock_mono_ms();
+		if (!carry_out(s))
+			break;
+		/* The run cannot end while somebody cancels: after an attempt that took long, it has as long for that. */
+		int64_t took = clock_mono_ms() - began;
+		worker_wait(s->worker, 0, took > CANCEL_AGAIN_MS ? took : CANCEL_AGAIN_MS, &s->worker->stopping);
+	}
+	atomic_store(&s->stopper, STOPPER_ENDED);
+	return NULL;
+}
+
+static bool is_wanted(struct slot *s)
+{
+	pthread_mutex_lock(&s->lock);
+	bool wanted = s->running && atomic_load(&s->stop) != STOP_NONE;
+	pthread_mutex_unlock(&s->lock);
+	return wanted;
+}
+
+/* Has the slot's run stopped by a thread, if that is wanted; true: look again soon. */
+static bool see_to(struct slot *s)
+{
+	if (atomic_load(&s->stopper) == STOPPER_ENDED) {
+		pthread_join(s->stopper_thread, NULL);
+		atomic_store(&s->stopper, STOPPER_NONE);
+	}
+	bool wanted = is_wanted(s);
+	if (!wanted || atomic_load(&s->stopper) == STOPPER_RUNS)
+		return wanted;
+	atomic_store(&s->stopper, STOPPER_RUNS);
+	if (pthread_create(&s->stopper_thread, NULL, stopper_main, s) == 0)
+		return true;
+	atomic_store(&s->stopper, STOPPER_NONE);
+	return carry_out(s);
+}
+
 void *canceller_main(void *ctx)
 {
 	struct worker *w = ctx;
@@ -102,7 +145,10 @@ void *canceller_main(void *ctx)
 		worker_wait(w, WAKE_CANCELLER, again ? CANCEL_AGAIN_MS : 1000, &w->stopping);
 		again = false;
 		for (size_t i = 0; i < w->n_slots; i++)
-			again = carry_out(&w->slots[i]) || again;
+			again = see_to(&w->slots[i]) || again;
 	}
+	for (size_t i = 0; i < w->n_slots; i++)
+		if (atomic_load(&w->slots[i].stopper) != STOPPER_NONE)
+			pthread_join(w->slots[i].stopper_thread, NULL);
 	return NULL;
 }

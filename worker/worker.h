@@ -4,7 +4,8 @@
  *   slot      (one thread each) claims a job, runs it, settles it; the only threads that touch result rows
  *   keeper    beats for the leases, finds dead workers' jobs, promotes jobs that are due, watches time limits
  *   listener  hears of cancels and of reasons to wake up
- *   canceller asks databases to stop what a slot runs, again and again until the slot says it has stopped
+ *   canceller asks databases to stop what a slot runs, again and again until the slot says it has stopped: by a short-lived
+ *             thread for each slot
  *   janitor   drops purged results, deals with the losses of a results server's crash, closes connections that idle
  *
  * Locks, in the order in which they may be taken: slot.cancelling, slot.lock, worker.lock; those of gates and of health
@@ -28,6 +29,13 @@ enum stop_reason {
 	STOP_LOST,    /* the job was deleted, or another worker has taken it over: nothing of it may show */
 	STOP_TIMEOUT, /* its time limit */
 	STOP_DRAIN,   /* the worker goes: the job goes back to its queue */
+};
+
+/* The thread that stops what a slot runs. */
+enum stopper {
+	STOPPER_NONE,
+	STOPPER_RUNS,
+	STOPPER_ENDED, /* to be joined */
 };
 
 struct worker;
@@ -56,6 +64,8 @@ struct slot {
 	struct gate *source_gate;
 	struct gate *sink_gate;
 
+	pthread_t stopper_thread; /* the canceller's, as long as stopper is not STOPPER_NONE */
+	_Atomic(enum stopper) stopper;
 	pthread_mutex_t cancelling; /* held while somebody cancels; a run ends only when it is free */
 	pthread_mutex_t lock;       /* guards what follows */
 	bool running;

@@ -118,21 +118,22 @@ class MariaDB:
 
 
 class ClickHouse:
-    """Debian's ClickHouse (18.16) with its HTTP interface on a loopback port. profile: settings of all users. Beside USER
+    """Debian's ClickHouse (18.16) with its HTTP interface on a port of `host`. profile: settings of all users. Beside USER
     and READER (readonly=1) there is `default`, without a password, for query()."""
 
     ENGINE = "clickhouse"
     NAME = "clickhouse"
 
-    def __init__(self, directory: str | os.PathLike[str], *, keep: bool = False, profile: Mapping[str, Any] | None = None,
-                 **settings: Any) -> None:
+    def __init__(self, directory: str | os.PathLike[str], *, keep: bool = False, host: str = "127.0.0.1", prefix: Sequence[str] = (),
+                 profile: Mapping[str, Any] | None = None, **settings: Any) -> None:
         self.dir = short_place(directory)
+        self.host = host
         self.port = free_port()
         self.tcp_port = free_port()
         self.conf = self.dir / "config.xml"
         self.profile = {"max_threads": 2, **(profile or {})}
         self.settings = {"timezone": "UTC", "max_connections": 200, "mark_cache_size": 64 << 20, **settings}
-        self.program = Program(self.NAME, self._command(), self.dir / f"{self.NAME}.log", keep=keep)
+        self.program = Program(self.NAME, self._command(), self.dir / f"{self.NAME}.log", keep=keep, prefix=prefix)
 
     def _command(self) -> list[str]:
         return [find_program("clickhouse-server"), f"--config-file={self.conf}"]
@@ -141,15 +142,20 @@ class ClickHouse:
         paths = {name: f"{self.dir}/{name.partition('_')[0]}/" for name in ("tmp_path", "user_files_path", "format_schema_path")}
         self.conf.write_text(_xml({
             "logger": {"level": "warning", "log": self.dir / "server.log", "errorlog": self.dir / "error.log"},
-            "http_port": self.port, "tcp_port": self.tcp_port, "listen_host": "127.0.0.1", "path": f"{self.dir}/data/", **paths,
+            "http_port": self.port, "tcp_port": self.tcp_port, "listen_host": self.host, "path": f"{self.dir}/data/", **paths,
             "users_config": self.dir / "users.xml", "default_profile": "default", "default_database": "default", **self.settings}))
         (self.dir / "users.xml").write_text(_xml({
             "profiles": {"default": self.profile, "readers": {**self.profile, "readonly": 1}},
-            "users": {"default": _account("", "default"), USER: _account(PASSWORD, "default"), READER: _account(READER_PASSWORD, "readers")},
+            "users": {"default": self._account("", "default"), USER: self._account(PASSWORD, "default"),
+                      READER: self._account(READER_PASSWORD, "readers")},
             "quotas": {"default": ""}}))
         self.program.start()
         wait_until(self._answers, 30, f"an answer of {self.NAME}", [self.program])
         return self
+
+    def _account(self, password: str, profile: str) -> dict[str, Any]:
+        callers = "127.0.0.1" if self.host == "127.0.0.1" else f"{self.host}/24"
+        return {"password": password, "networks": {"ip": callers}, "profile": profile, "quota": "default"}
 
     def _answers(self) -> bool:
         try:
@@ -168,19 +174,19 @@ class ClickHouse:
         self.start()
 
     def url(self, db: str = "default", user: str = USER, password: str = PASSWORD) -> str:
-        return f"http://{user}:{password}@127.0.0.1:{self.port}/{db}"
+        return f"http://{user}:{password}@{self.host}:{self.port}/{db}"
 
     def dsn(self, db: str) -> str:
         return self.url(db)
 
     def client(self, db: str) -> list[str]:
         """The command that shows the rows of the statement behind it."""
-        return ["curl", f"http://127.0.0.1:{self.port}/?database={db}&default_format=PrettySpace", "-d"]
+        return ["curl", f"http://{self.host}:{self.port}/?database={db}&default_format=PrettySpace", "-d"]
 
     def query(self, text: str, db: str = "default", *, data: bytes = b"", **settings: Any) -> str:
         """Runs one statement, with the data of an INSERT behind it; its rows, one a line, columns parted by tabs, in them \\t, \\n
         and \\\\."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=300)
         try:
             path = "/?" + urllib.parse.urlencode({"database": db, "default_format": "TabSeparated", **settings})
             connection.request("POST", path, text.encode() + b"\n" + data)
@@ -230,10 +236,6 @@ def _ledger_sql(file: Path, entries: int) -> str:
     sql = file.read_text().replace(":entries", str(entries)).replace(":users", str(max(1, entries // ENTRIES_OF_A_USER)))
     return re.sub(r"pick\((\w+), (\d+), (\d+)\)",
                   r"((\1 * 48271 + \2 * 1234567891) % 2147483647 * 1103515245 % 2147483629 * 1812433253 % 2147483587 % \3)", sql)
-
-
-def _account(password: str, profile: str) -> dict[str, Any]:
-    return {"password": password, "networks": {"ip": "127.0.0.1"}, "profile": profile, "quota": "default"}
 
 
 def _xml(tree: Mapping[str, Any]) -> str:

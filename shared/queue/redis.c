@@ -224,6 +224,19 @@ static enum err_code log_in(struct redis *r, const struct redis_url *url, struct
 	return rc;
 }
 
+/* A dead peer is noticed within about half a minute, whatever the system's defaults are: also by who only listens, to a
+ * server whose host was started anew. */
+static void tune_socket(int fd)
+{
+	int on = 1, idle = 10, interval = 5, count = 3, timeout = 30000;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
+}
+
 enum err_code redis_connect(struct redis *r, struct err *e)
 {
 	if (r->ctx && hung_up(r))
@@ -242,11 +255,8 @@ enum err_code redis_connect(struct redis *r, struct err *e)
 	} else if (r->ctx->err) {
 		rc = broken(r, e);
 	} else {
-		int one = 1;
-		if (!url.path) {
-			setsockopt(r->ctx->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-			setsockopt(r->ctx->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-		}
+		if (!url.path)
+			tune_socket(r->ctx->fd);
 		pthread_mutex_lock(&r->lock);
 		r->fd = r->ctx->fd;
 		pthread_mutex_unlock(&r->lock);

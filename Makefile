@@ -41,6 +41,7 @@ BENCH_SRC := $(wildcard tests/bench/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE_OBJ := $(call obj,$(CORE_SRC)) $(BUILD)/shared/queue/scripts_data.o
+FCGI_OBJ := $(call obj,$(FCGI_SRC)) $(BUILD)/fcgi/openapi_data.o
 DB_OBJ := $(call obj,$(DB_SRC))
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(TEST_SRC))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
@@ -56,7 +57,7 @@ programs: $(PROGRAMS)
 deps:
 	@deploy/install-packages.sh
 
-$(BIN)/dungbeetle-fcgi: $(call obj,$(FCGI_SRC)) $(CORE_OBJ)
+$(BIN)/dungbeetle-fcgi: $(FCGI_OBJ) $(CORE_OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lfcgi $(LIBS_CORE)
 $(BIN)/dungbeetle-worker: $(call obj,$(WORKER_SRC)) $(DB_OBJ) $(CORE_OBJ)
@@ -69,14 +70,19 @@ $(BIN)/dungbeetle-expire: $(call obj,$(EXPIRE_SRC)) $(DB_OBJ) $(CORE_OBJ)
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
-$(BUILD)/shared/queue/scripts_data.c: shared/queue/embed.sh shared/queue/scripts.h $(LUA)
+# Texts that are embedded: the Lua scripts, and the description of the API with the program's version.
+$(BUILD)/shared/queue/scripts_data.c: shared/queue/embed.sh shared/base/embed.sh shared/queue/scripts.h $(LUA)
 	@mkdir -p $(@D)
 	shared/queue/embed.sh > $@.tmp && mv $@.tmp $@
-$(BUILD)/shared/queue/scripts_data.o: $(BUILD)/shared/queue/scripts_data.c
+$(BUILD)/fcgi/openapi_data.c: fcgi/openapi.yaml shared/base/embed.sh Makefile
+	@mkdir -p $(@D)
+	{ echo '#include "fcgi/openapi.h"'; echo 'const char openapi_yaml[] ='; \
+		sed 's/@VERSION@/$(VERSION)/' $< | shared/base/embed.sh; echo ';'; } > $@.tmp && mv $@.tmp $@
+$(BUILD)/%_data.o: $(BUILD)/%_data.c Makefile
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 # Unit tests may use any module of the programs but their main.
-TEST_OBJ := $(filter-out $(BUILD)/fcgi/main.o $(BUILD)/worker/main.o $(BUILD)/worker/expire.o,$(call obj,$(FCGI_SRC) $(WORKER_SRC) $(EXPIRE_SRC))) \
+TEST_OBJ := $(filter-out $(BUILD)/fcgi/main.o $(BUILD)/worker/main.o $(BUILD)/worker/expire.o,$(FCGI_OBJ) $(call obj,$(WORKER_SRC) $(EXPIRE_SRC))) \
 	$(DB_OBJ) $(CORE_OBJ)
 $(BUILD)/libtest.a: $(TEST_OBJ)
 	@rm -f $@
@@ -104,7 +110,7 @@ asan tsan:
 
 # Static checks. clang-tidy is slow: it looks again at what has changed since it was last content.
 C_FILES = $(shell find fcgi shared worker tests -name '*.[ch]')
-SH_FILES := .ci/run deploy/install-packages.sh shared/queue/embed.sh
+SH_FILES := .ci/run deploy/install-packages.sh shared/base/embed.sh shared/queue/embed.sh
 LINT_CFLAGS = $(filter-out -MMD -MP $(WARN) $(CFLAGS_$(FLAVOUR)),$(ALL_CFLAGS))
 TIDY = $(patsubst %.c,$(BUILD)/tidy/%.ok,$(filter %.c,$(C_FILES)))
 lint: deps

@@ -32,10 +32,11 @@ def pairs(**params: str) -> bytes:
 def request(method: str = "GET", uri: str = "/", body: bytes = b"", request_id: int = 1, flags: int = KEEP, **params: str) -> bytes:
     """A whole request, as nginx writes it."""
     params = {"REQUEST_METHOD": method, "REQUEST_URI": uri, "CONTENT_LENGTH": str(len(body)) if body else "", **params}
-    text = begin(flags=flags, request_id=request_id) + record(PARAMS, pairs(**params), request_id) + record(PARAMS, b"", request_id)
-    for at in range(0, len(body), 65535):
-        text += record(STDIN, body[at : at + 65535], request_id)
-    return text + record(STDIN, b"", request_id)
+    text = begin(flags=flags, request_id=request_id)
+    for kind, content in ((PARAMS, pairs(**params)), (STDIN, body)):
+        text += b"".join(record(kind, content[at : at + 65535], request_id) for at in range(0, len(content), 65535))
+        text += record(kind, b"", request_id)
+    return text
 
 
 def connect(path: Path | str, timeout: float = 30.0) -> socket.socket:
@@ -68,13 +69,29 @@ def read_answer(s: socket.socket) -> bytes:
             return answer
 
 
-def is_closed(s: socket.socket) -> bool:
-    """Waits until the other side has closed the connection; whatever it said before is thrown away."""
+def read_to_end(s: socket.socket) -> bytes | None:
+    """All that still comes until the other side has closed the connection; None when it does not."""
+    said = b""
     try:
-        while s.recv(65536):
-            pass
+        while chunk := s.recv(65536):
+            said += chunk
     except ConnectionResetError:
         pass
     except TimeoutError:
+        return None
+    return said
+
+
+def is_closed(s: socket.socket) -> bool:
+    """Waits until the other side has closed the connection."""
+    return read_to_end(s) is not None
+
+
+def send_what_goes(s: socket.socket, text: bytes) -> bool:
+    """False: the other side has closed the connection while we still spoke."""
+    try:
+        s.sendall(text)
+        s.shutdown(socket.SHUT_WR)
+    except (BrokenPipeError, ConnectionResetError):
         return False
     return True

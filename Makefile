@@ -3,6 +3,7 @@
 #   make test       install what is missing, build, run every test          make asan | tsan   the same, sanitized
 #   make up | down  a private stack in RUN_DIR (default .run)               make demo          a report from POST to rows
 #   make lint       format, clang-tidy, who includes whom                   make bench [ONLY=name]
+#   make api-fuzz   [REQUESTS=5000] [SEED=1] the API against its description
 #   make install    DESTDIR= PREFIX=                                        make clean
 # FLAVOUR=release|asan|tsan chooses the kind of build; each has its own directory below build/.
 
@@ -48,7 +49,7 @@ BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 PROGRAMS := $(BIN)/dungbeetle-fcgi $(BIN)/dungbeetle-worker $(BIN)/dungbeetle-expire
 
-.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy format config-table type-matrix up down demo bench install clean
+.PHONY: all programs deps venv venv-clickhouse unit integration api-fuzz test asan tsan lint tidy format config-table type-matrix up down demo bench install clean
 all: deps
 	$(MAKE) -j2 programs
 programs: $(PROGRAMS)
@@ -101,6 +102,12 @@ unit: $(TESTS)
 # Real servers, started by the tests themselves. PYTEST= further arguments, e.g. PYTEST="-k cancel -x".
 integration: programs venv
 	BIN_DIR='$(BIN)' .venv/bin/python -m pytest -q tests/integration $(PYTEST)
+
+# The API held against its description by schemathesis: counts by operation and status, exit status 1 on a violation.
+REQUESTS ?= 5000
+SEED ?= 1
+api-fuzz: programs venv
+	BIN_DIR='$(BIN)' .venv/bin/python tests/integration/api_fuzz.py --requests '$(REQUESTS)' --seed '$(SEED)'
 
 test: deps
 	$(MAKE) -j2 FLAVOUR=$(FLAVOUR) programs $(TESTS) venv

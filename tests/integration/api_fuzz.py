@@ -122,7 +122,8 @@ def main() -> int:
     print(table(result))
     for text in result.violations:
         print(text)
-    print(f"{result.requests} requests, seeds {options.seed} to {seed - 1}, {time.monotonic() - began:.0f} s: {len(result.violations)} violations")
+    took = time.monotonic() - began
+    print(f"{result.requests} requests, seeds {options.seed} to {seed - 1}, {took:.0f} s: {len(result.violations)} violations")
     return 1 if result.violations or result.requests < options.requests else 0
 
 

@@ -341,7 +341,10 @@ def test_a_number_keeps_its_digits_or_is_refused(stack, number, expected):
 
 @pytest.mark.parametrize(
     "text",
-    [b"\x80", b"\xc3", b"\xc0\x80", b"\xc1\xbf", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xf0\x80\x80\x80", b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xff\xfe"],
+    [
+        *(b"\x80", b"\xc3", b"\xc0\x80", b"\xc1\xbf", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xf0\x80\x80\x80", b"\xf4\x90\x80\x80"),
+        *(b"\xf8\x88\x80\x80\x80", b"\xff\xfe"),
+    ],
 )
 @pytest.mark.parametrize("place", [b'{"args": ["%s"]}', b'{"job_id": "%s"}', b'{"unknown": "%s"}', b'{"%s": 1}', b'{"a": "b"} %s'])
 def test_what_is_no_utf8_is_400_wherever_it_stands(stack, text, place):

@@ -45,14 +45,14 @@ static size_t skip_digits(const char *text, size_t len, size_t at)
 	return at;
 }
 
-/* Does the integer fit json-c's int64 or uint64? */
+/* Does the integer (without needless zeros) fit json-c's int64 or uint64? */
 static bool fits_64_bits(const char *text, size_t len)
 {
 	static const char most[] = "18446744073709551615";
 	int64_t ignored;
 	if (parse_i64(text, len, INT64_MIN, INT64_MAX, &ignored))
 		return true;
-	return text[0] != '-' && len == sizeof most - 1 && memcmp(text, most, len) <= 0;
+	return text[0] != '-' && (len < sizeof most - 1 || (len == sizeof most - 1 && memcmp(text, most, len) <= 0));
 }
 
 /* Steps over the number at *at, as RFC 8259 writes it. */

@@ -4,6 +4,7 @@
 #   make up | down  a private stack in RUN_DIR (default .run)               make demo          a report from POST to rows
 #   make lint       format, who includes whom, analyzers                    make bench [ONLY=name]
 #   make faults     the fault laboratory [SEED=n] [MINUTES=m]               make clean
+#   make api-fuzz   the API against its description [REQUESTS=n] [SEED=n]
 #   make install    DESTDIR= PREFIX=
 # FLAVOUR=release|asan|tsan chooses the kind of build; each has its own directory below build/.
 
@@ -42,13 +43,14 @@ BENCH_SRC := $(wildcard tests/bench/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE_OBJ := $(call obj,$(CORE_SRC)) $(BUILD)/shared/queue/scripts_data.o
+FCGI_OBJ := $(call obj,$(FCGI_SRC)) $(BUILD)/fcgi/openapi_data.o
 DB_OBJ := $(call obj,$(DB_SRC))
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(TEST_SRC))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 PROGRAMS := $(BIN)/dungbeetle-fcgi $(BIN)/dungbeetle-worker $(BIN)/dungbeetle-expire
 
-.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy cppcheck analyze hardening format config-table type-matrix up down demo bench install clean faults soak hosts
+.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy cppcheck analyze hardening format config-table type-matrix up down demo bench install clean faults soak hosts api-fuzz
 all: deps
 	$(MAKE) -j2 programs
 programs: $(PROGRAMS)
@@ -57,7 +59,7 @@ programs: $(PROGRAMS)
 deps:
 	@deploy/install-packages.sh
 
-$(BIN)/dungbeetle-fcgi: $(call obj,$(FCGI_SRC)) $(CORE_OBJ)
+$(BIN)/dungbeetle-fcgi: $(FCGI_OBJ) $(CORE_OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lfcgi $(LIBS_CORE)
 $(BIN)/dungbeetle-worker: $(call obj,$(WORKER_SRC)) $(DB_OBJ) $(CORE_OBJ)
@@ -70,14 +72,19 @@ $(BIN)/dungbeetle-expire: $(call obj,$(EXPIRE_SRC)) $(DB_OBJ) $(CORE_OBJ)
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
-$(BUILD)/shared/queue/scripts_data.c: shared/queue/embed.sh shared/queue/scripts.h $(LUA)
+# Texts that are embedded: the Lua scripts, and the description of the API with the program's version.
+$(BUILD)/shared/queue/scripts_data.c: shared/queue/embed.sh shared/base/embed.sh shared/queue/scripts.h $(LUA)
 	@mkdir -p $(@D)
 	shared/queue/embed.sh > $@.tmp && mv $@.tmp $@
-$(BUILD)/shared/queue/scripts_data.o: $(BUILD)/shared/queue/scripts_data.c Makefile
+$(BUILD)/fcgi/openapi_data.c: fcgi/openapi.yaml shared/base/embed.sh Makefile
+	@mkdir -p $(@D)
+	{ echo '#include "fcgi/openapi.h"'; echo 'const char openapi_yaml[] ='; \
+		sed 's/@VERSION@/$(VERSION)/' $< | shared/base/embed.sh; echo ';'; } > $@.tmp && mv $@.tmp $@
+$(BUILD)/%_data.o: $(BUILD)/%_data.c Makefile
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 # Unit tests may use any module of the programs but their main.
-TEST_OBJ := $(filter-out $(BUILD)/fcgi/main.o $(BUILD)/worker/main.o $(BUILD)/worker/expire.o,$(call obj,$(FCGI_SRC) $(WORKER_SRC) $(EXPIRE_SRC))) \
+TEST_OBJ := $(filter-out $(BUILD)/fcgi/main.o $(BUILD)/worker/main.o $(BUILD)/worker/expire.o,$(FCGI_OBJ) $(call obj,$(WORKER_SRC) $(EXPIRE_SRC))) \
 	$(DB_OBJ) $(CORE_OBJ)
 $(BUILD)/libtest.a: $(TEST_OBJ)
 	@rm -f $@
@@ -97,6 +104,12 @@ unit: $(TESTS)
 integration: programs venv
 	BIN_DIR='$(BIN)' .venv/bin/python -m pytest -q tests/integration $(PYTEST)
 
+# The API held against its description by schemathesis: counts by operation and status, exit status 1 on a violation.
+REQUESTS ?= 5000
+SEED ?= 1
+api-fuzz: programs venv
+	BIN_DIR='$(BIN)' .venv/bin/python tests/integration/api_fuzz.py --requests '$(REQUESTS)' --seed '$(SEED)'
+
 test: deps
 	$(MAKE) -j2 FLAVOUR=$(FLAVOUR) programs $(TESTS) venv
 	$(MAKE) FLAVOUR=$(FLAVOUR) unit integration
@@ -109,7 +122,7 @@ asan tsan:
 #   -Wno-analyzer-malloc-leak   gcc 12 takes what is stored through a pointer for lost (GCC bug 106473, mended in 13): each of
 #       its findings here was one of these. clang-tidy's unix.Malloc and `make asan` look for leaks.
 C_FILES = $(shell find fcgi shared worker tests -name '*.[ch]')
-SH_FILES := .ci/run deploy/install-packages.sh shared/queue/embed.sh tests/lint/hardening.sh
+SH_FILES := .ci/run deploy/install-packages.sh shared/base/embed.sh shared/queue/embed.sh tests/lint/hardening.sh
 LINT_CFLAGS = $(filter-out -MMD -MP $(WARN) $(CFLAGS_$(FLAVOUR)),$(ALL_CFLAGS)) \
 	$(if $(filter tests/unit/%,$<),-include tests/lint/cmocka_model.h)
 ANALYZER := -O2 -fanalyzer -Werror -fdiagnostics-plain-output -Wno-analyzer-malloc-leak

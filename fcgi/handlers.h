@@ -28,6 +28,8 @@ enum step health_ask(struct exchange *x);
 enum step health_answer(struct exchange *x);
 enum step metrics_ask(struct exchange *x);
 enum step metrics_answer(struct exchange *x);
+/* api_openapi.c */
+enum step openapi_ask(struct exchange *x);
 
 /* What cancelling the job takes; id is borrowed, the rest copied. */
 void handler_cancel_spec(struct cancel_spec *spec, const char *id, const struct job_info *job);

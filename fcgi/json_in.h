@@ -2,7 +2,7 @@
  *
  * Not json-c, which the worker uses: some 30 allocations and a locale a document cost a tenth of what the FastCGI process
  * has to do for a job, and json-c takes or bends silently what must be refused here (numbers that are no JSON, integers
- * beyond 64 bits, raw control characters, invalid UTF-8), so that the text had to be read twice. json-c is what the fuzz
+ * beyond 64 bits, raw control characters, invalid UTF-8), so that the text had to be read twice; without memory json-c 0.16 may crash. It is what the fuzz
  * target and the unit tests compare this with.
  *
  * Of a name that comes twice the last one counts. An escaped surrogate without its other half becomes U+FFFD.

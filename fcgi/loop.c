@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcgiapp.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "fcgi/counters.h"
+#include "fcgi/guard.h"
 #include "fcgi/job_request.h"
 #include "fcgi/router.h"
 #include "shared/base/clock.h"
@@ -24,8 +26,8 @@
 #define HEAD_MAX_BYTES 2048u
 #define READ_BYTES 8192u
 #define DISCARD_MAX_BYTES \
-	(64u << 20) /* of a body over the limit: more is not even thrown away, the connection is closed */
-#define PEER_TIMEOUT_S 5
+	(64u << 20)      /* of a body over the limit: more is not even thrown away, the connection is closed */
+#define PEER_TIMEOUT_S 5 /* that a request may be waited for, and a write */
 #define WARNINGS_PER_SECOND 10
 
 /* The members that this file takes into its own hands. */
@@ -37,7 +39,7 @@ struct slot {
 	struct exchange x;
 	enum step step;
 	bool open;        /* a request is in it */
-	bool broken;      /* its body could not be read: close the connection after the answer */
+	bool broken;      /* of no use after the answer: close the connection */
 	int64_t began_us; /* monotonic */
 };
 
@@ -76,9 +78,49 @@ static int64_t now_us(void)
 
 /* --- libfcgi --- */
 
+/* The request that the thread reads just now. */
+static _Thread_local struct {
+	struct guard guard;
+	bool surplus; /* bytes came behind its end, and are lost */
+	int patience_ms;
+} reading;
+
+/* False: nothing has come, and the request's time is over. */
+static bool await_bytes(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	int64_t before = now_us();
+	int n = reading.patience_ms > 0 ? poll(&p, 1, reading.patience_ms) : 0;
+	reading.patience_ms -= (int)((now_us() - before) / 1000);
+	return n > 0 || (n < 0 && errno == EINTR);
+}
+
+/* libfcgi reads with this function instead of its own of that name, since the program's symbols come first. So nothing gets
+ * to it that the guard has not seen, and no peer can be waited for longer than for PEER_TIMEOUT_S. */
+int OS_Read(int fd, char *buf, size_t len);
+int OS_Read(int fd, char *buf, size_t len)
+{
+	ssize_t got;
+	while ((got = recv(fd, buf, len, MSG_DONTWAIT)) < 0) {
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN || !await_bytes(fd))
+			return -1;
+	}
+	size_t taken = guard_feed(&reading.guard, (const unsigned char *)buf, (size_t)got);
+	reading.surplus = taken < (size_t)got;
+	if (taken > 0 || got == 0)
+		return (int)taken;
+	errno = EPROTO;
+	return -1;
+}
+
 /* Reads a request from fd. False: there was none, and the connection is closed. */
 static bool take_request(FCGX_Request *r, int fd)
 {
+	guard_reset(&reading.guard);
+	reading.surplus = false;
+	reading.patience_ms = PEER_TIMEOUT_S * 1000;
 	r->ipcFd = fd;
 	r->keepConnection = 1;
 	r->detached = 1;
@@ -120,6 +162,7 @@ static bool probe_once(FCGX_Request *r, bool keep)
 	if (ok) {
 		const char *a = FCGX_GetParam("A", r->envp);
 		ok = a && strcmp(a, "b") == 0 && r->keepConnection == (int)keep && r->ipcFd == pair[0];
+		ok = ok && reading.guard.state == GUARD_DONE; /* it was read by our OS_Read */
 		FCGX_PutStr("x", 1, r->out);
 		int fd = give_answer(r, true);
 		ok = ok && fd == (keep ? pair[0] : -1);
@@ -178,7 +221,6 @@ static bool accept_connections(struct loop *l)
 			break;
 		}
 		const struct timeval limit = {.tv_sec = PEER_TIMEOUT_S};
-		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 		if (!watch(l, fd, EPOLLIN)) {
 			close(fd);
@@ -187,6 +229,30 @@ static bool accept_connections(struct loop *l)
 		count_connection(l, 1);
 	}
 	return got > 0;
+}
+
+/* --- the log --- */
+
+/* A Redis that is down, or a peer gone mad, must not fill the log with as many lines as there are requests. */
+static bool may_warn(struct loop *l)
+{
+	int64_t second = clock_mono_ms() / 1000;
+	if (second != l->warned_s) {
+		if (l->unsaid > 0)
+			log_warn("requests failed without a line of their own requests=%d", l->unsaid);
+		l->warned_s = second;
+		l->warnings = l->unsaid = 0;
+	}
+	if (l->warnings++ < WARNINGS_PER_SECOND)
+		return true;
+	l->unsaid++;
+	return false;
+}
+
+static void warn_of_peer(struct loop *l)
+{
+	if (reading.guard.state == GUARD_REFUSED && may_warn(l))
+		log_warn("a peer on the FastCGI socket is no nginx error=%s", reading.guard.why);
 }
 
 /* --- gather --- */
@@ -215,8 +281,9 @@ static void read_body(struct slot *s)
 		total += got > 0 ? (size_t)got : 0;
 		more = got == want;
 	}
-	s->broken = FCGX_GetError(s->fcgi.in) != 0 || total >= DISCARD_MAX_BYTES;
-	req->body_cut = s->broken || total < (size_t)declared;
+	bool failed = FCGX_GetError(s->fcgi.in) != 0 || total >= DISCARD_MAX_BYTES;
+	s->broken = failed || reading.surplus;
+	req->body_cut = failed || total < (size_t)declared;
 	req->body_too_large = req->body_too_large || (size_t)declared > req->body.max;
 }
 
@@ -226,6 +293,7 @@ static void gather(struct loop *l, int fd)
 	struct slot *s = &l->slots[l->n];
 	struct err e = ERR_INIT;
 	if (!take_request(&s->fcgi, fd)) {
+		warn_of_peer(l);
 		count_connection(l, -1);
 		return;
 	}
@@ -239,6 +307,7 @@ static void gather(struct loop *l, int fd)
 	enum err_code rc = request_set(
 	        &s->x.req, FCGX_GetParam("REQUEST_METHOD", params), FCGX_GetParam("REQUEST_URI", params), id, &e);
 	read_body(s);
+	warn_of_peer(l);
 	s->step = STEP_ASK; /* to be asked */
 	if (rc != ERR_OK)
 		s->step = exchange_fail(&s->x, &e);
@@ -246,20 +315,11 @@ static void gather(struct loop *l, int fd)
 
 /* --- answer --- */
 
-/* A 500 or 503 is worth a line, but a Redis that is down must not fill the log with as many as there are requests. */
-static void warn(struct loop *l, const struct exchange *x)
+/* A 500 or 503 is worth a line. */
+static void warn_of_answer(struct loop *l, const struct exchange *x)
 {
-	int64_t second = clock_mono_ms() / 1000;
-	if (second != l->warned_s) {
-		if (l->unsaid > 0)
-			log_warn("requests failed without a line of their own requests=%d", l->unsaid);
-		l->warned_s = second;
-		l->warnings = l->unsaid = 0;
-	}
-	if (l->warnings++ >= WARNINGS_PER_SECOND) {
-		l->unsaid++;
+	if (!may_warn(l))
 		return;
-	}
 	log_warn("request failed status=%d route=%s request=%s error=%s", x->res.status,
 	        router_at(router_index(x->route))->pattern, x->req.id[0] ? x->req.id : "-", x->res.why.text);
 }
@@ -274,7 +334,7 @@ static void send_answer(struct loop *l, struct slot *s)
 	int64_t took = now_us() - s->began_us;
 	counters_request(l->counters, router_index(x->route), x->res.status, took);
 	if (x->res.status >= 500)
-		warn(l, x);
+		warn_of_answer(l, x);
 	log_debug("request method=%s uri=%.512s status=%d us=%" PRId64 " request=%s", x->req.method_name, x->req.uri,
 	        x->res.status, took, x->req.id[0] ? x->req.id : "-");
 	if (give_answer(&s->fcgi, !s->broken) < 0)

@@ -11,8 +11,10 @@
  *     rather than accepts another;
  *   - FCGX_Accept_r stores the flag of the request itself in keepConnection; we read it, set it, and after Finish take the
  *     descriptor back: parked again, or closed by us when the request did not want to keep it;
- *   - `detached` makes libfcgi close at once: else it waits up to 2 s for the peer.
- * Reads and writes of a connection have a time limit, so half a request cannot hold the loop for ever.
+ *   - `detached` makes libfcgi close at once: else it waits up to 2 s for the peer;
+ *   - its OS_Read is ours, which shows every byte to the guard (guard.h) before libfcgi may trip over it.
+ * A request that does not arrive within 5 s is given up, and so is a write that takes longer: half a request cannot hold the
+ * loop for ever. Bytes behind a request's end that came with it are lost, and the connection is closed after the answer.
  *
  * Thread rule: a loop is made by main, runs in its own thread, and is freed by main after that has ended; loop_phase may be
  * called by main at any time.

@@ -121,9 +121,11 @@ enum err_code request_set(struct request *r, const char *method, const char *uri
 	const char *end = mark ? mark : r->uri + strlen(r->uri);
 	if (r->uri[0] != '/')
 		return err_set(e, ERR_INVALID, "the path of the URL must begin with /");
-	if (!split_path(r, r->uri, end))
-		return err_set(e, ERR_INVALID, "the percent-encoding of the URL's path is broken");
-	return ERR_OK;
+	if (split_path(r, r->uri, end))
+		return ERR_OK;
+	if (!buf_ok(&r->path))
+		return err_set(e, ERR_INVALID, "the path of the URL is longer than %u bytes", PATH_MAX_BYTES);
+	return err_set(e, ERR_INVALID, "the percent-encoding of the URL's path is broken");
 }
 
 enum err_code request_query_text(const struct request *r, const char *name, char *out, size_t size, struct err *e)

@@ -17,6 +17,7 @@ static const struct route routes[] = {
         {METHOD_DELETE, "/groups/{id}", group_delete_ask, group_delete_answer},
         {METHOD_GET, "/health", health_ask, health_answer},
         {METHOD_GET, "/metrics", metrics_ask, metrics_answer},
+        {METHOD_GET, "/openapi.yaml", openapi_ask, NULL},
 };
 #define ROUTES (sizeof routes / sizeof *routes)
 

@@ -14,7 +14,7 @@
 
 #include "shared/base/parse.h"
 
-#define BACKLOG 1024
+#define BACKLOG 4096 /* as the kernel's net.core.somaxconn: nginx answers 502 at once when it is full */
 #define LISTEN_FDS_START 3
 
 /* --- inherited --- */

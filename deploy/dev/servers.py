@@ -174,17 +174,19 @@ class Nginx:
     """nginx with deploy/nginx/dungbeetle.conf, its files all in `directory`.
 
     enable: sample lines of the site that are switched on, by a part of their text ("auth-basic.conf", "limit_req zone").
+    worker_connections: of each process; a request that is being answered takes two, its client's and one to the program.
     """
 
     def __init__(self, directory: str | os.PathLike[str], port: int, fcgi_sockets: Sequence[str | os.PathLike[str]], *,
-                 enable: Sequence[str] = (), worker_processes: int = 1, access_log: bool = True, keep: bool = False,
-                 host: str = "127.0.0.1", prefix: Sequence[str] = ()) -> None:
+                 enable: Sequence[str] = (), worker_processes: int = 1, worker_connections: int = 1024, access_log: bool = True,
+                 keep: bool = False, host: str = "127.0.0.1", prefix: Sequence[str] = ()) -> None:
         self.dir = Path(directory).absolute()
         self.host = host
         self.port = port
         self.fcgi_sockets = [os.fspath(path) for path in fcgi_sockets]
         self.enable = enable
         self.worker_processes = worker_processes
+        self.worker_connections = worker_connections
         self.access_log = self.dir / "access.log" if access_log else None
         self.error_log = self.dir / "error.log"
         self.program = Program("nginx", [find_program("nginx"), "-p", self.dir, "-e", "stderr", "-c", self.dir / "nginx.conf"],
@@ -204,7 +206,8 @@ class Nginx:
         (self.dir / "nginx.conf").write_text(
             f"{'user root;' if os.geteuid() == 0 else ''}\n"  # our sockets and files belong to root then
             f"daemon off;\nworker_processes {self.worker_processes};\npid {self.dir}/master.pid;\n"
-            f"error_log {self.error_log} notice;\nevents {{\n\tworker_connections 1024;\n}}\n"
+            f"worker_rlimit_nofile {self.worker_connections + 100};\n"
+            f"error_log {self.error_log} notice;\nevents {{\n\tworker_connections {self.worker_connections};\n}}\n"
             f"http {{\n{temp_paths}\tinclude {self.dir}/site.conf;\n}}\n")
 
     def _site(self) -> str:

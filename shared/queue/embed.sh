@@ -13,7 +13,7 @@ echo '#include "shared/queue/scripts.h"'
 echo 'const struct script scripts[SCRIPT_COUNT] = {'
 for id in $ids; do
 	# Comments and indentation stay: what redis-cli MONITOR shows is what stands in the file.
-	text=$(sed 's/\\/\\\\/g; s/"/\\"/g; s/^/"/; s/$/\\n"/' "lua/$id.lua")
+	text=$(../base/embed.sh < "lua/$id.lua")
 	size=$(wc -c < "lua/$id.lua")
 	digest=$(sha1sum < "lua/$id.lua" | cut -d' ' -f1)
 	printf '{"%s",\n%s,\n%s, "%s"},\n' "$id" "$text" "$size" "$digest"

@@ -18,6 +18,7 @@ ROUTES = [  # path, methods that it knows
     ("/groups/x", "GET, HEAD, DELETE"),
     ("/health", "GET, HEAD"),
     ("/metrics", "GET, HEAD"),
+    ("/openapi.yaml", "GET, HEAD"),
 ]
 
 
@@ -95,7 +96,7 @@ def test_unknown_route_is_404(stack, method, path):
     [
         (method, path, allowed)
         for path, allowed in ROUTES
-        for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND")
+        for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "TRACE")
         if method not in allowed.split(", ")
     ],
 )

@@ -202,6 +202,24 @@ static void test_loop_bad_peers(void **state)
 	close(fd);
 }
 
+/* What would abort libfcgi never gets there. */
+static void test_loop_guards_libfcgi(void **state)
+{
+	(void)state;
+	struct buf b;
+	int bad = client(), fd = client();
+	buf_init(&b, 4096);
+	add_record(&b, 1, "\0\1\1\0\0\0\0\0", 8);
+	add_record(&b, 4, "\xff\xff\xff\xfe\1", 5);
+	assert_int_equal(write(bad, b.data, b.len), b.len);
+	assert_true(is_closed(bad));
+	close(bad);
+	send_request(fd, "GET", "/", "", "", true);
+	assert_non_null(strstr(read_answer(fd), "Status: 200 OK\r\n"));
+	close(fd);
+	buf_fini(&b);
+}
+
 /* A drain serves what has connected, also what only waits in the backlog, and ends with the last connection. */
 static void test_loop_drain(void **state)
 {
@@ -228,6 +246,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_loop_body, start, stop),
 	        cmocka_unit_test_setup_teardown(test_loop_redis_down, start, stop),
 	        cmocka_unit_test_setup_teardown(test_loop_bad_peers, start, stop),
+	        cmocka_unit_test_setup_teardown(test_loop_guards_libfcgi, start, stop),
 	        cmocka_unit_test_setup_teardown(test_loop_drain, start, stop),
 	};
 	return cmocka_run_group_tests_name("fcgi_loop", tests, setup, teardown);

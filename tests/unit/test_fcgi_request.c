@@ -51,6 +51,23 @@ static void test_request_path_broken(void **state)
 	assert_int_equal(set("GET", NULL, NULL), ERR_INVALID);
 }
 
+static void test_request_path_too_long(void **state)
+{
+	(void)state;
+	struct err e = ERR_INIT;
+	char uri[20002];
+	memset(uri, 'x', sizeof uri);
+	uri[0] = '/';
+	uri[16384] = '\0'; /* a slash and 16383 characters, which get a NUL */
+	request_reset(&req);
+	assert_int_equal(request_set(&req, "GET", uri, NULL, &e), ERR_OK);
+	uri[16384] = 'x';
+	uri[20001] = '\0';
+	request_reset(&req);
+	assert_int_equal(request_set(&req, "GET", uri, NULL, &e), ERR_INVALID);
+	assert_string_equal(e.text, "the path of the URL is longer than 16384 bytes");
+}
+
 static void test_request_method_and_id(void **state)
 {
 	(void)state;
@@ -112,6 +129,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_request_path),
 	        cmocka_unit_test(test_request_path_broken),
+	        cmocka_unit_test(test_request_path_too_long),
 	        cmocka_unit_test(test_request_method_and_id),
 	        cmocka_unit_test(test_request_query),
 	        cmocka_unit_test(test_request_query_wrong),

@@ -126,6 +126,8 @@ static enum err_code read_number(const struct reading *r, const char *field, int
 		return bad(r, e, field, "expected a whole number, got %s", jin_kind_name(kind));
 	size_t len;
 	const char *digits = jin_text(v, &len);
+	if (!digits)
+		return err_nomem(e);
 	if (parse_i64(digits, len, 0, max, out))
 		return ERR_OK;
 	return bad(r, e, field, "expected a number from 0 to %" PRId64 ", got %s", max, digits);
@@ -244,7 +246,10 @@ static enum err_code read_arg(struct reading *r, size_t i, const struct jin *v, 
 		return ERR_OK;
 	case JIN_INTEGER:
 	case JIN_DECIMAL:
-		jout_raw(out, jin_text(v, &len));
+		text = jin_text(v, &len);
+		if (!text)
+			return err_nomem(e);
+		jout_raw(out, text);
 		break;
 	case JIN_TEXT:
 		text = jin_text(v, &len);

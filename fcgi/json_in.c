@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fcgi/utf8.h"
 #include "shared/base/parse.h"
+#include "shared/base/utf8.h"
 
 struct jin_reader {
 	struct json_tokener *tokener;
 	int max_depth;
+	char *volatile reserve; /* see try_memory; the compiler is not to think it useless */
 };
 
 struct jin_reader *jin_reader_new(int max_depth)
@@ -105,11 +106,20 @@ static enum err_code scan_string(const char *text, size_t len, size_t *at, struc
 	return ERR_OK;
 }
 
-static enum err_code scan(const char *text, size_t len, struct err *e)
+/* What json-c will make of a text, at most. */
+struct scan {
+	size_t nodes, values; /* arrays and objects; strings and numbers, names too */
+	bool null;            /* it begins as null does */
+};
+
+static enum err_code scan(const char *text, size_t len, struct scan *seen, struct err *e)
 {
 	enum err_code rc = ERR_OK;
+	*seen = (struct scan){.null = len > 0 && text[strspn(text, " \t\r\n")] == 'n'};
 	for (size_t i = 0; i < len && rc == ERR_OK;) {
 		char c = text[i];
+		seen->nodes += c == '{' || c == '[';
+		seen->values += c == '"' || c == '-' || (c >= '0' && c <= '9');
 		if (c == '"')
 			rc = scan_string(text, len, &i, e);
 		else if (c == '-' || (c >= '0' && c <= '9'))
@@ -122,24 +132,41 @@ static enum err_code scan(const char *text, size_t len, struct err *e)
 	return rc;
 }
 
+/* Where json-c 0.16 has no memory it may crash (it takes the name of a field for granted), or go on without a field or a
+ * text. So what it can need at most is asked for beforehand, by itself, and given back to it. */
+static bool try_memory(struct jin_reader *r, const struct scan *seen, size_t len)
+{
+	enum { NODE = 1024, VALUE = 160, FIRST = 1024 }; /* bytes, with what malloc adds */
+	r->reserve = malloc(FIRST + seen->nodes * NODE + seen->values * VALUE + 4 * len);
+	bool had = r->reserve != NULL;
+	free(r->reserve);
+	r->reserve = NULL;
+	return had;
+}
+
 enum err_code jin_read(struct jin_reader *r, const char *text, size_t len, struct jin **out, struct err *e)
 {
 	*out = NULL;
 	if (len >= INT_MAX)
 		return err_set(e, ERR_INVALID, "the JSON is too long");
-	enum err_code rc = scan(text, len, e);
+	struct scan seen;
+	enum err_code rc = scan(text, len, &seen, e);
 	if (rc != ERR_OK)
 		return rc;
+	if (!try_memory(r, &seen, len))
+		return err_nomem(e);
 	json_tokener_reset(r->tokener);
 	/* With its NUL, so that a number at the end is known to be complete. */
 	struct json_object *o = json_tokener_parse_ex(r->tokener, text, (int)len + 1);
 	enum json_tokener_error why = json_tokener_get_error(r->tokener);
-	if (why == json_tokener_success) {
+	size_t at = json_tokener_get_parse_end(r->tokener);
+	if (why == json_tokener_success && at == len && (o || seen.null)) {
 		*out = (struct jin *)(void *)o;
 		return ERR_OK;
 	}
 	json_object_put(o);
-	size_t at = json_tokener_get_parse_end(r->tokener);
+	if (why == json_tokener_success) /* it gave up before the end, for want of memory */
+		return err_nomem(e);
 	if (why == json_tokener_error_depth)
 		return err_set(
 		        e, ERR_INVALID, "the JSON is nested deeper than %d levels at byte %zu", r->max_depth, at);
@@ -213,9 +240,11 @@ const struct jin *jin_item(const struct jin *array, size_t i)
 const char *jin_text(const struct jin *v, size_t *len)
 {
 	/* json-c keeps a double's text and gives it back here. */
-	const char *text = json_object_get_string(raw(v));
-	if (!text)
-		text = "";
+	const char *text = v ? json_object_get_string(raw(v)) : "";
+	if (!text) {
+		*len = 0;
+		return NULL;
+	}
 	*len = jin_kind(v) == JIN_TEXT ? (size_t)json_object_get_string_len(raw(v)) : strlen(text);
 	return text;
 }

@@ -33,7 +33,8 @@ const struct jin *jin_field(const struct jin *object, const char *name);
 size_t jin_count(const struct jin *array);
 const struct jin *jin_item(const struct jin *array, size_t i);
 
-/* The content of a JIN_TEXT (may hold NUL bytes); the digits of a number as they were written. NUL-terminated. */
+/* The content of a JIN_TEXT (may hold NUL bytes); the digits of a number as they were written. NUL-terminated. NULL: no
+ * memory, but not of a JIN_TEXT or a JIN_NULL. */
 const char *jin_text(const struct jin *v, size_t *len);
 bool jin_true(const struct jin *v);
 

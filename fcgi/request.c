@@ -122,7 +122,8 @@ enum err_code request_set(struct request *r, const char *method, const char *uri
 	if (r->uri[0] != '/')
 		return err_set(e, ERR_INVALID, "the path of the URL must begin with /");
 	if (!split_path(r, r->uri, end))
-		return err_set(e, ERR_INVALID, "the percent-encoding of the URL's path is broken");
+		return r->path.nomem ? err_nomem(e)
+		                     : err_set(e, ERR_INVALID, "the percent-encoding of the URL's path is broken");
 	return ERR_OK;
 }
 
@@ -138,7 +139,10 @@ enum err_code request_query_text(const struct request *r, const char *name, char
 			bool ok = decode(mark + 1, end, true, &value);
 			if (ok && value.len > 0)
 				memcpy(out, value.data, value.len + 1);
+			bool nomem = value.nomem;
 			buf_fini(&value);
+			if (nomem)
+				return err_nomem(e);
 			return ok
 			        ? ERR_OK
 			        : err_set(e, ERR_INVALID, "parameter '%s' is too long or its encoding is broken", name);

@@ -146,5 +146,7 @@ enum err_code ch_bind(const char *sql, const char *const *args, size_t n_args, s
 		return err_set(e, ERR_PERMANENT, "the query takes %zu arguments, got %zu", b.used, n_args);
 	if (b.copied < sql + found.len)
 		buf_add(out, b.copied, (size_t)(sql + found.len - b.copied));
+	if (out->nomem)
+		return err_nomem(e);
 	return buf_ok(out) ? ERR_OK : err_set(e, ERR_PERMANENT, "the query with its arguments is too long");
 }

@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 #include <wctype.h>
+
+#include "shared/base/hash.h"
 
 enum err_code columns_resize(struct columns *c, size_t n, struct err *e)
 {
@@ -149,7 +150,7 @@ static enum err_code take(struct naming *n, struct name *entry, const char *name
 	}
 	entry->key = key;
 	HASH_ADD_KEYPTR(hh, n->taken, entry->key, strlen(entry->key), entry);
-	return ERR_OK;
+	return hash_has_added(entry) ? ERR_OK : err_nomem(e);
 }
 
 static enum err_code make_unique(struct naming *n, struct name *entry, char *name, size_t number, struct err *e)

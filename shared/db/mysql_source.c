@@ -14,9 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "shared/base/buf.h"
+#include "shared/base/hash.h"
 #include "shared/db/mysql_conn.h"
 #include "shared/db/mysql_ops.h"
 #include "shared/db/mysql_types.h"
@@ -71,8 +71,9 @@ static struct source *make(const struct cfg_source *cfg)
 
 static void forget(struct mysql_source *s, struct prepared *p)
 {
-	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): cannot follow uthash, which frees its table with the last element */
-	HASH_DEL(s->cache, p);
+	if (hash_has_added(p))
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): cannot follow uthash, which frees its table with the last element */
+		HASH_DEL(s->cache, p);
 	if (p->stmt)
 		mysql_stmt_close(p->stmt);
 	free(p->key);
@@ -257,7 +258,10 @@ static enum err_code prepare(struct mysql_source *s, const struct query *q, stru
 	enum err_code rc = prepare_new(s, q, p, e);
 	if (rc == ERR_OK)
 		rc = check_args(p, q, e);
-	HASH_ADD_KEYPTR(hh, s->cache, p->key, strlen(p->key), p);
+	if (rc == ERR_OK) {
+		HASH_ADD_KEYPTR(hh, s->cache, p->key, strlen(p->key), p);
+		rc = hash_has_added(p) ? ERR_OK : err_nomem(e);
+	}
 	if (rc != ERR_OK) {
 		forget(s, p);
 		return rc;

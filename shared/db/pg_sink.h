@@ -3,9 +3,9 @@
 #define DB_DB_PG_SINK_H
 
 #include <stdatomic.h>
-#include <uthash.h>
 
 #include "shared/base/buf.h"
+#include "shared/base/hash.h"
 #include "shared/db/pg.h"
 #include "shared/db/pg_conn.h"
 

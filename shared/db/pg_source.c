@@ -35,8 +35,9 @@ static struct source *make(const struct cfg_source *cfg)
 
 static void forget(struct pg_source *s, struct pg_prepared *p)
 {
-	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): cannot follow uthash, which frees its table with the last element */
-	HASH_DEL(s->cache, p);
+	if (hash_has_added(p))
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): cannot follow uthash, which frees its table with the last element */
+		HASH_DEL(s->cache, p);
 	columns_fini(&p->columns);
 	free(p->key);
 	free(p);
@@ -196,7 +197,10 @@ static enum err_code prepare(struct pg_source *s, const struct query *q, struct 
 	enum err_code rc = prepare_new(s, q, p, e);
 	if (rc == ERR_OK)
 		rc = check_args(p, q, e);
-	HASH_ADD_KEYPTR(hh, s->cache, p->key, strlen(p->key), p);
+	if (rc == ERR_OK) {
+		HASH_ADD_KEYPTR(hh, s->cache, p->key, strlen(p->key), p);
+		rc = hash_has_added(p) ? ERR_OK : err_nomem(e);
+	}
 	if (rc != ERR_OK) {
 		forget(s, p);
 		return rc;

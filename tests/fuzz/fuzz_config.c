@@ -34,6 +34,10 @@ static enum err_code load(
 
 static void add_quoted(struct buf *b, const char *text)
 {
+	if (!fuzz_is_utf8(text, strlen(text))) { /* of a variable: YAML cannot say it */
+		buf_addstr(b, text);
+		return;
+	}
 	buf_addc(b, '"');
 	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
 		uint32_t c = *p;

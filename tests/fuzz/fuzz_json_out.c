@@ -7,7 +7,7 @@
 #include "fcgi/json_in.h"
 #include "fcgi/json_out.h"
 #include "fcgi/prom.h"
-#include "fcgi/utf8.h"
+#include "shared/base/utf8.h"
 #include "shared/db/pg_text.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -135,6 +135,17 @@ static void check_order(const struct job_order *o)
 	cmd_fini(&c);
 }
 
+static void check_finish(const struct work_order *order)
+{
+	const struct work_entry entry = {"1-0", "a", "g"};
+	const struct work_result result = {WORK_SUCCESS, "", "results_a", 1, 2, 0, 1000};
+	struct cmd c;
+	cmd_init(&c);
+	work_ask_finish(&c, "db:", order->job.queue, &entry, order, &result);
+	fuzz_check_command(&c);
+	cmd_fini(&c);
+}
+
 static void check_readers(struct fuzz_in *in)
 {
 	struct reply *r = read_reply(in);
@@ -167,8 +178,10 @@ static void check_readers(struct fuzz_in *in)
 	fuzz_check_err(rc, &e, rc == ERR_NOT_FOUND);
 	rc = work_read_start(r, &order, &e);
 	fuzz_check_err(rc, &e, rc == ERR_NOT_FOUND);
-	if (rc == ERR_OK)
+	if (rc == ERR_OK) {
 		check_order(&order.job);
+		check_finish(&order);
+	}
 	fuzz_check_err(work_read_finish(r, &e), &e, false);
 	(void)work_read_time_ms(r);
 	(void)work_scanned_id("db:", reply_text(r, NULL));

@@ -413,6 +413,13 @@ static void test_replies_time_is_in_milliseconds(void **state)
 	struct reply *r = texts("1795516044", "123999", NULL);
 	assert_true(work_read_time_ms(r) == INT64_C(1795516044123));
 	reply_free(r);
+	static const char *const none[] = {"$-1\r\n", "*0\r\n", "*2\r\n:9223372036854775807\r\n:0\r\n",
+	        "*2\r\n:-5\r\n:0\r\n", "*2\r\n:5\r\n:1000000\r\n"};
+	for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+		r = parse(none[i]);
+		assert_true(work_read_time_ms(r) == 0);
+		reply_free(r);
+	}
 }
 
 static void test_replies_scanned_keys_give_their_ids(void **state)

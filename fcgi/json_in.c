@@ -53,7 +53,7 @@ static bool fits_64_bits(const char *text, size_t len)
 	int64_t ignored;
 	if (parse_i64(text, len, INT64_MIN, INT64_MAX, &ignored))
 		return true;
-	return text[0] != '-' && len == sizeof most - 1 && memcmp(text, most, len) <= 0;
+	return text[0] != '-' && (len < sizeof most - 1 || (len == sizeof most - 1 && memcmp(text, most, len) <= 0));
 }
 
 /* Steps over the number at *at, as RFC 8259 writes it. */

@@ -111,8 +111,8 @@ static void check_type(struct fuzz_in *in)
 	if (c.type > 5000)
 		c.type %= 5000; /* where the built-in ones are */
 	pg_type_set_kind(&c);
-	FUZZ_CHECK(c.precision >= 0 && c.scale >= -1000 && c.length >= 0, "type %u, typmod %d: %d, %d, %lld", c.type,
-	        c.typmod, c.precision, c.scale, (long long)c.length);
+	FUZZ_CHECK(c.precision >= 0 && (c.scale >= 0 || c.kind == KIND_TEXT) && c.length >= 0,
+	        "type %u, typmod %d: %d, %d, %lld", c.type, c.typmod, c.precision, c.scale, (long long)c.length);
 	static const enum db_engine engines[] = {DB_POSTGRES, DB_MYSQL};
 	for (size_t i = 0; i < 3; i++) {
 		buf_init(&b, 300);

@@ -14,7 +14,7 @@
 struct seen {
 	enum db_engine engine;
 	const char *begin, *end; /* of what has been seen */
-	int placeholders, highest;
+	int placeholders, highest, tokens;
 };
 
 static void see(void *ctx, enum sql_token kind, const char *at, size_t len)
@@ -22,6 +22,7 @@ static void see(void *ctx, enum sql_token kind, const char *at, size_t len)
 	struct seen *s = ctx;
 	FUZZ_CHECK(len > 0 && at >= s->end, "a token at %zd", at - s->begin);
 	s->end = at + len;
+	s->tokens++;
 	if (kind != SQL_PLACEHOLDER)
 		return;
 	s->placeholders++;
@@ -76,37 +77,65 @@ static void check_literal(const char *arg)
 	buf_fini(&b);
 }
 
-static void check_bind(const char *sql, struct fuzz_in *in)
+/* The tokens of a statement, digits left out. */
+static int count_tokens(const char *sql, size_t len, int *placeholders)
 {
-	const char *args[ARGS_MAX];
-	char *texts[ARGS_MAX] = {NULL};
-	int count;
+	struct seen s = {.engine = DB_CLICKHOUSE, .begin = sql, .end = sql};
+	struct placeholders out;
+	struct err e = ERR_INIT;
+	enum err_code rc = placeholders_walk(DB_CLICKHOUSE, sql, len, see, &s, &out, &e);
+	FUZZ_CHECK(rc == ERR_OK, "%s: %s", e.text, sql);
+	*placeholders = out.count;
+	return s.tokens;
+}
+
+/* Each argument is a token in the place of its placeholder; all others are as they were. */
+static void check_bound(const char *sql, const char *const *args, size_t n)
+{
 	struct err e = ERR_INIT;
 	struct ch_statement statement;
 	struct buf out;
+	int before, after, digits = 0;
+	buf_init(&out, 1 << 20);
+	enum err_code rc = ch_bind(sql, args, n, &out, &statement, &e);
+	FUZZ_CHECK(rc == ERR_OK, "%s", e.text);
+	int tokens = count_tokens(sql, strlen(sql), &before);
+	for (size_t i = 0; args && i < n; i++) /* behind LIMIT a number is a token a digit */
+		digits += args[i] && args[i][0] && strspn(args[i], "0123456789") == strlen(args[i])
+		        ? (int)strlen(args[i])
+		        : 0;
+	int bound = count_tokens(buf_str(&out), out.len, &after);
+	FUZZ_CHECK(after == 0 && bound >= tokens && bound <= tokens + digits, "%d tokens, then %d: %s", tokens, bound,
+	        buf_str(&out));
+	buf_reset(&out);
+	FUZZ_CHECK(ch_bind(sql, args, n + 1, &out, &statement, &e) == ERR_PERMANENT, "%s", sql);
+	buf_fini(&out);
+}
+
+static void check_bind(const char *sql, struct fuzz_in *in)
+{
+	const char *args[ARGS_MAX + 1] = {NULL};
+	char *texts[ARGS_MAX] = {NULL};
+	int count;
+	struct err e = ERR_INIT;
 	for (size_t i = 0; i < ARGS_MAX; i++) {
 		args[i] = texts[i] = in->left ? fuzz_text(in) : NULL;
 		if (texts[i])
 			check_literal(texts[i]);
 	}
-	buf_init(&out, 1 << 20);
 	enum err_code counted = placeholders_count(DB_CLICKHOUSE, sql, strlen(sql), &count, &e);
 	if (counted == ERR_OK && count <= ARGS_MAX) {
-		enum err_code rc = ch_bind(sql, args, (size_t)count, &out, &statement, &e);
-		FUZZ_CHECK(rc == ERR_OK, "%s", e.text);
-		int left = 0;
-		rc = placeholders_count(DB_CLICKHOUSE, buf_str(&out), out.len, &left, &e);
-		FUZZ_CHECK(rc == ERR_OK && left == 0, "%s: %s", e.text, buf_str(&out));
-		buf_reset(&out);
-		FUZZ_CHECK(ch_bind(sql, args, (size_t)count + 1, &out, &statement, &e) == ERR_PERMANENT, "%s", sql);
-		buf_reset(&out);
-		FUZZ_CHECK(ch_bind(sql, NULL, (size_t)count, &out, &statement, &e) == ERR_OK, "%s", e.text);
+		check_bound(sql, args, (size_t)count);
+		check_bound(sql, NULL, (size_t)count);
 	} else if (counted != ERR_OK) {
+		struct ch_statement statement;
+		struct buf out;
+		buf_init(&out, 1 << 20);
 		enum err_code rc = ch_bind(sql, NULL, 0, &out, &statement, &e);
 		fuzz_check_err(rc, &e, false);
 		FUZZ_CHECK(rc == ERR_PERMANENT, "%s", sql);
+		buf_fini(&out);
 	}
-	buf_fini(&out);
 	for (size_t i = 0; i < ARGS_MAX; i++)
 		free(texts[i]);
 }

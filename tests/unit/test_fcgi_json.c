@@ -82,6 +82,8 @@ static void test_json_in_keeps_numbers(void **state)
 	assert_number("0", JIN_INTEGER, "0");
 	assert_number("9223372036854775807", JIN_INTEGER, "9223372036854775807");
 	assert_number("-9223372036854775808", JIN_INTEGER, "-9223372036854775808");
+	assert_number("9223372036854775808", JIN_INTEGER, "9223372036854775808");
+	assert_number("9999999999999999999", JIN_INTEGER, "9999999999999999999");
 	assert_number("18446744073709551615", JIN_INTEGER, "18446744073709551615");
 	assert_number("1.10", JIN_DECIMAL, "1.10");
 	assert_number("-1E+05", JIN_DECIMAL, "-1E+05");

@@ -227,6 +227,7 @@ static void test_replies_group_state_follows_its_counters(void **state)
 	assert_int_equal(group_state("3", "1", "3", "0"), JOB_SUCCESS);
 	assert_int_equal(group_state("3", "1", "2", "1"), JOB_FAILURE);
 	assert_int_equal(group_state("3", "(nil)", "(nil)", "3"), JOB_FAILURE);
+	assert_int_equal(group_state("3", "1", "9223372036854775807", "9223372036854775807"), JOB_FAILURE);
 	struct group_info g;
 	READS(texts("(nil)", "(nil)", "(nil)", "(nil)", NULL), ERR_NOT_FOUND, queue_read_group(r, &g, e));
 	READS(texts("1", NULL), ERR_UNAVAILABLE, queue_read_group(r, &g, e));

@@ -3,9 +3,10 @@
 #   make test       install what is missing, build, run every test          make asan | tsan   the same, sanitized
 #   make up | down  a private stack in RUN_DIR (default .run)               make demo          a report from POST to rows
 #   make lint       format, who includes whom, analyzers                    make bench [ONLY=name]
-#   make faults     the fault laboratory [SEED=n] [MINUTES=m]               make clean
+#   make faults     the fault laboratory [SEED=n] [MINUTES=m]               make soak [JOBS=n]     make hosts [SEED=n]
+#   make fuzz       libFuzzer on tests/fuzz [MINUTES=m] [TARGET=name]       make fuzz-merge  keeps what it found
 #   make api-fuzz   the API against its description [REQUESTS=n] [SEED=n]
-#   make install    DESTDIR= PREFIX=
+#   make install    DESTDIR= PREFIX=                                        make clean
 # FLAVOUR=release|asan|tsan chooses the kind of build; each has its own directory below build/.
 
 FLAVOUR ?= release
@@ -26,6 +27,9 @@ CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-
 LDFLAGS_asan := -fsanitize=address,undefined
 CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 LDFLAGS_tsan := -fsanitize=thread
+# For make fuzz only, with clang.
+CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -pthread -I. -I$(BUILD) -MMD -MP -DDUNGBEETLE_VERSION='"$(VERSION)"' \
 	$(WARN) $(CFLAGS_$(FLAVOUR)) $(shell pkg-config --cflags $(PKGS_CORE) $(PKGS_DB) 2>/dev/null) $(CFLAGS)
 ALL_LDFLAGS = -pthread $(LDFLAGS_$(FLAVOUR)) $(LDFLAGS)
@@ -39,6 +43,7 @@ EXPIRE_SRC := $(wildcard worker/expire*.c)
 WORKER_SRC := $(filter-out $(EXPIRE_SRC),$(wildcard worker/*.c))
 LUA := $(wildcard shared/queue/lua/*.lua)
 TEST_SRC := $(wildcard tests/unit/test_*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -46,11 +51,12 @@ CORE_OBJ := $(call obj,$(CORE_SRC)) $(BUILD)/shared/queue/scripts_data.o
 FCGI_OBJ := $(call obj,$(FCGI_SRC)) $(BUILD)/fcgi/openapi_data.o
 DB_OBJ := $(call obj,$(DB_SRC))
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(TEST_SRC))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 PROGRAMS := $(BIN)/dungbeetle-fcgi $(BIN)/dungbeetle-worker $(BIN)/dungbeetle-expire
 
-.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy cppcheck analyze hardening format config-table type-matrix up down demo bench install clean faults soak hosts api-fuzz
+.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy cppcheck analyze hardening format config-table type-matrix up down demo bench install clean faults soak hosts api-fuzz fuzz-corpora fuzz fuzzers fuzz-merge
 all: deps
 	$(MAKE) -j2 programs
 programs: $(PROGRAMS)
@@ -92,6 +98,11 @@ $(BUILD)/libtest.a: $(TEST_OBJ)
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libtest.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lfcgi $(LIBS_DB) $(LIBS_CORE)
+# A fuzz target: with libFuzzer, or with a main of its own that runs the kept corpus.
+FUZZ_MAIN := $(BUILD)/tests/fuzz/support.o $(BUILD)/tests/fuzz/exchange.o $(BUILD)/tests/fuzz/$(if $(filter fuzz,$(FLAVOUR)),libfuzzer,standalone).o
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_MAIN) $(BUILD)/libtest.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DB) $(LIBS_CORE) -lm
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(CORE_OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lfcgi $(LIBS_DB) $(LIBS_CORE)
@@ -99,6 +110,20 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(CORE_OBJ)
 
 unit: $(TESTS)
 	@set -e; for t in $(TESTS); do echo "== $$t"; $$t; done
+
+# Every fuzz target over its kept corpus and a few changes of it; what has once been found stays mended.
+FUZZ_CHANGES ?= $(if $(filter release,$(FLAVOUR)),4000,1000)
+fuzz-corpora: $(FUZZERS)
+	@set -e; for t in $(FUZZERS); do $$t -n $(FUZZ_CHANGES) tests/fuzz/corpus/$${t##*/fuzz_}; done
+
+# libFuzzer on each target (or TARGET=name), MINUTES each, two at a time. What it learns is kept below build/fuzz/corpus, a
+# finding below build/fuzz/findings. fuzz-merge takes over into tests/fuzz/corpus what reaches new code.
+MINUTES ?= 1
+fuzz fuzz-merge:
+	@deploy/install-packages.sh build fuzz
+	@$(MAKE) --no-print-directory -j2 FLAVOUR=fuzz CC=clang fuzzers
+	@$(PYTHON) tests/fuzz/run.py $(if $(filter fuzz-merge,$@),--merge) --minutes '$(MINUTES)' $(if $(TARGET),--target '$(TARGET)')
+fuzzers: $(FUZZERS)
 
 # Real servers, started by the tests themselves. PYTEST= further arguments, e.g. PYTEST="-k cancel -x".
 integration: programs venv
@@ -111,8 +136,8 @@ api-fuzz: programs venv
 	BIN_DIR='$(BIN)' .venv/bin/python tests/integration/api_fuzz.py --requests '$(REQUESTS)' --seed '$(SEED)'
 
 test: deps
-	$(MAKE) -j2 FLAVOUR=$(FLAVOUR) programs $(TESTS) venv
-	$(MAKE) FLAVOUR=$(FLAVOUR) unit integration
+	$(MAKE) -j2 FLAVOUR=$(FLAVOUR) programs $(TESTS) $(FUZZERS) venv
+	$(MAKE) FLAVOUR=$(FLAVOUR) unit fuzz-corpora integration
 asan tsan:
 	$(MAKE) FLAVOUR=$@ test
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the packages of packages.txt that are missing, as root or through sudo; quick and silent when none is.
-# Usage: install-packages.sh [GROUP...]   groups: build run test lint (default: all); -n first: only name what is missing
+# Usage: install-packages.sh [GROUP...]   groups: build run test lint fuzz (default: all but fuzz); -n first: only name what is missing
 # No service is started by it: the development stack runs its own servers.
 set -eu
 
@@ -9,7 +9,7 @@ list=$(dirname "$0")/packages.txt
 say() { echo "install-packages: $*" >&2; }
 
 wanted() { # the packages of the groups named, one a line
-	awk -v groups=" $* " '/^#/ || NF < 2 || $1 == "release" { next } groups == "  " || index(groups, " " $1 " ") { print $2 }' "$list"
+	awk -v groups=" $* " '/^#/ || NF < 2 || $1 == "release" { next } (groups == "  " && $1 != "fuzz") || index(groups, " " $1 " ") { print $2 }' "$list"
 }
 
 missing() { # those of "$@" that are not installed

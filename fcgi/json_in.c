@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fcgi/utf8.h"
 #include "shared/base/parse.h"
+#include "shared/base/utf8.h"
 
 /* What jin_done leaves to the reader. */
 #define KEEP_BYTES 65536u

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "fcgi/utf8.h"
 #include "shared/base/clock.h"
+#include "shared/base/utf8.h"
 
 /* A comma, unless what stands before opens something or is a name. (A text ends in '"', so its ':' is not the last.) */
 static void separate(struct buf *b)

@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 
+#include "shared/base/utf8.h"
+
 void prom_family(struct buf *b, const char *name, const char *type, const char *help)
 {
 	buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -9,14 +11,18 @@ void prom_family(struct buf *b, const char *name, const char *type, const char *
 
 static void add_value(struct buf *b, const char *value, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
+	for (size_t i = 0, width; i < len; i += width ? width : 1) {
+		width = utf8_char(value + i, len - i);
 		if (value[i] == '\n') {
 			buf_add(b, "\\n", 2);
 			continue;
 		}
 		if (value[i] == '"' || value[i] == '\\')
 			buf_addc(b, '\\');
-		buf_addc(b, value[i]);
+		if (width)
+			buf_add(b, value + i, width);
+		else
+			buf_addstr(b, "\xef\xbf\xbd"); /* one such byte and nobody would take the whole page */
 	}
 }
 

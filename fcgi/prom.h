@@ -12,7 +12,7 @@
 
 struct prom_label {
 	const char *name;
-	const char *value; /* escaped here */
+	const char *value; /* escaped here; what is no UTF-8 becomes U+FFFD */
 	size_t len;
 };
 

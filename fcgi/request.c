@@ -123,6 +123,8 @@ enum err_code request_set(struct request *r, const char *method, const char *uri
 		return err_set(e, ERR_INVALID, "the path of the URL must begin with /");
 	if (split_path(r, r->uri, end))
 		return ERR_OK;
+	if (r->path.nomem)
+		return err_nomem(e);
 	if (!buf_ok(&r->path))
 		return err_set(e, ERR_INVALID, "the path of the URL is longer than %u bytes", PATH_MAX_BYTES);
 	return err_set(e, ERR_INVALID, "the percent-encoding of the URL's path is broken");
@@ -140,7 +142,10 @@ enum err_code request_query_text(const struct request *r, const char *name, char
 			bool ok = decode(mark + 1, end, true, &value);
 			if (ok && value.len > 0)
 				memcpy(out, value.data, value.len + 1);
+			bool nomem = value.nomem;
 			buf_fini(&value);
+			if (nomem)
+				return err_nomem(e);
 			return ok
 			        ? ERR_OK
 			        : err_set(e, ERR_INVALID, "parameter '%s' is too long or its encoding is broken", name);

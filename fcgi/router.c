@@ -82,11 +82,12 @@ static enum step check_commands(struct exchange *x, enum step step)
 	if (step == STEP_DONE) {
 		if (buf_ok(&x->res.body))
 			return STEP_DONE;
-		return exchange_fail_with(x, ERR_NOMEM, "the answer is too large");
+		return exchange_fail_with(
+		        x, ERR_NOMEM, "%s", x->res.body.nomem ? "out of memory" : "the answer is too large");
 	}
 	for (size_t i = x->first; i < x->n; i++)
 		x->nomem = x->nomem || x->cmds[i].failed;
-	return x->nomem ? exchange_fail_with(x, ERR_NOMEM, "out of memory for commands") : STEP_ASK;
+	return x->nomem ? exchange_fail_with(x, ERR_NOMEM, "out of memory") : STEP_ASK;
 }
 
 static enum step fail_status(struct exchange *x, int status, const char *text)

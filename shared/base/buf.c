@@ -19,7 +19,7 @@ void buf_fini(struct buf *b)
 void buf_reset(struct buf *b)
 {
 	b->len = 0;
-	b->failed = false;
+	b->failed = b->nomem = false;
 	if (b->data)
 		b->data[0] = '\0';
 }
@@ -36,7 +36,7 @@ char *buf_room(struct buf *b, size_t len)
 			cap = cap > b->max / 2 ? b->max : cap * 2;
 		char *data = realloc(b->data, cap + 1);
 		if (!data) {
-			b->failed = true;
+			b->failed = b->nomem = true;
 			return NULL;
 		}
 		b->data = data;

@@ -3,7 +3,8 @@
  *   data ──┬───────── len bytes used ─────────┬── spare ──┐ cap      cap <= max; data[len] is always NUL
  *
  * A failed add (ceiling reached, no memory) adds nothing and makes the buffer `failed`; later adds fail too, so a
- * row of adds is checked once at its end with buf_ok. Thread rule: one thread at a time.
+ * row of adds is checked once at its end with buf_ok; nomem then tells which of the two it was. Nothing here ends the
+ * process. Thread rule: one thread at a time.
  */
 #ifndef DB_BASE_BUF_H
 #define DB_BASE_BUF_H
@@ -20,6 +21,7 @@ struct buf {
 	size_t cap;
 	size_t max; /* most bytes it may hold, without the NUL */
 	bool failed;
+	bool nomem; /* it has failed for want of memory */
 };
 
 void buf_init(struct buf *b, size_t max);

@@ -3,18 +3,26 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Makes text one printable line and, if it filled the array, cuts it where a UTF-8 character begins. */
+#include "shared/base/utf8.h"
+
+/* Makes text one printable line of UTF-8 and, if it filled the array, cuts it where a character begins. */
 static void tidy(char *text, size_t size, int wanted)
 {
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = ' ';
-	if (wanted < 0 || (size_t)wanted < size)
-		return;
-	size_t at = size - 4;
-	while (at > 0 && ((unsigned char)text[at] & 0xc0) == 0x80)
-		at--;
-	memcpy(text + at, "...", 4);
+	if (wanted >= 0 && (size_t)wanted >= size) {
+		size_t at = size - 4;
+		while (at > 0 && ((unsigned char)text[at] & 0xc0) == 0x80)
+			at--;
+		memcpy(text + at, "...", 4);
+	}
+	size_t left = strlen(text);
+	for (size_t n; left > 0; text += n, left -= n) {
+		n = utf8_char(text, left);
+		if (n == 0)
+			*text = '?';
+		else if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = ' ';
+		n = n ? n : 1;
+	}
 }
 
 enum err_code err_vset(struct err *e, enum err_code code, const char *fmt, va_list args)

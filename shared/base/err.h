@@ -35,7 +35,8 @@ struct err {
 #define ERR_INIT ((struct err){.code = ERR_OK})
 
 /* Sets e (which may be NULL) and returns code, so that `return err_set(e, ERR_INVALID, "...")` is one line.
- * Control characters become spaces; a text that is too long is cut at a character's border and ends in "...". */
+ * Control characters become spaces, what is no UTF-8 question marks; a text that is too long is cut at a character's
+ * border and ends in "...". */
 enum err_code err_set(struct err *e, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 enum err_code err_vset(struct err *e, enum err_code code, const char *fmt, va_list args);
 

@@ -143,6 +143,8 @@ static enum err_code answer_native(struct span s, struct err *e)
 	if (span_cut(&s, '?', false, &path))
 		params = s;
 	struct span database = path;
+	bool stray = path.len > 0 && memchr(path.at, '@', path.len); /* then the password may reach to there */
+	stray = stray || (params.len > 0 && memchr(params.at, '@', params.len));
 	span_skip(&database, "/");
 	span_cut(&host, '@', true, &info);
 	rest = host;
@@ -166,9 +168,9 @@ static enum err_code answer_native(struct span s, struct err *e)
 	}
 	/* Only what cannot be a secret that went astray is repeated. */
 	bool plain = ipv6 ? url_is_host((struct span){host.at + 1, host.len - 2}, true) : url_is_host(host, false);
-	if (!plain)
+	if (!plain || stray)
 		host = (struct span){"HOST", 4};
-	if (database.len > 0 && !url_is_host(database, false))
+	if (database.len > 0 && (stray || !url_is_host(database, false)))
 		database = (struct span){"DATABASE", 8};
 	return err_set(e, ERR_INVALID,
 	        "expected " CH_URL_FORM

@@ -68,9 +68,11 @@ static enum err_code read_tls(struct span s, struct mysql_dsn *out, struct err *
 	return err_set(e, ERR_INVALID, "the param tls of the dsn is none of false, true, skip-verify, preferred");
 }
 
-static enum err_code unknown_param(struct span name, struct err *e)
+/* What stands before an @ may be a part of a password. */
+static enum err_code unknown_param(struct span name, bool secret, struct err *e)
 {
-	bool word = name.len > 0 && name.len <= PARAM_NAME_MAX && parse_name(name.at, name.len, PARAM_NAME_MAX);
+	bool word =
+	        !secret && name.len > 0 && name.len <= PARAM_NAME_MAX && parse_name(name.at, name.len, PARAM_NAME_MAX);
 	if (!word)
 		return wrong(e, "something other than name=value behind the ?");
 	return err_set(e, ERR_INVALID,
@@ -80,7 +82,7 @@ static enum err_code unknown_param(struct span name, struct err *e)
 }
 
 static enum err_code read_param(
-        struct span value, struct span name, bool *has_tls, struct mysql_dsn *out, struct err *e)
+        struct span value, struct span name, bool secret, bool *has_tls, struct mysql_dsn *out, struct err *e)
 {
 	for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
 		if (span_is(name, ignored[i]))
@@ -94,13 +96,13 @@ static enum err_code read_param(
 	        : span_is(name, "ssl_key")    ? &out->key
 	        : span_is(name, "socket")     ? &out->socket
 	                                      : NULL;
-	return path ? decode(value, "a param of the dsn", path, e) : unknown_param(name, e);
+	return path ? decode(value, "a param of the dsn", path, e) : unknown_param(name, secret, e);
 }
 
 static enum err_code read_params(struct span s, struct mysql_dsn *out, struct err *e)
 {
 	enum err_code rc = ERR_OK;
-	bool has_tls = false;
+	bool has_tls = false, secret = s.len > 0 && memchr(s.at, '@', s.len);
 	while (rc == ERR_OK && s.len > 0) {
 		struct span param, name;
 		if (!span_cut(&s, '&', false, &param)) {
@@ -109,7 +111,7 @@ static enum err_code read_params(struct span s, struct mysql_dsn *out, struct er
 		}
 		if (!span_cut(&param, '=', false, &name))
 			return wrong(e, "something other than name=value behind the ?");
-		rc = read_param(param, name, &has_tls, out, e);
+		rc = read_param(param, name, secret, &has_tls, out, e);
 	}
 	if (out->ca && !has_tls)
 		out->tls = MYSQL_TLS_VERIFIED;

@@ -90,10 +90,15 @@ void ch_bind_literal(struct buf *out, const char *text)
 	buf_addc(out, '\'');
 }
 
-static void bind(struct binder *b)
+/* Would the byte and a value beside it read as one word, or as one string? */
+static bool is_sticky(char c)
 {
-	if (b->used++ >= b->n_args)
-		return;
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (unsigned char)c >= 0x80 ||
+	        (c && strchr("_$'\"`", c));
+}
+
+static void bind_value(struct binder *b)
+{
 	const char *arg = b->args ? b->args[b->used - 1] : b->place == BEFORE_NUMBER ? "1" : NULL;
 	if (!arg)
 		buf_addstr(b->out, "NULL");
@@ -101,6 +106,17 @@ static void bind(struct binder *b)
 		buf_addstr(b->out, arg);
 	else
 		ch_bind_literal(b->out, arg);
+}
+
+static void bind(struct binder *b, char next)
+{
+	if (b->used++ >= b->n_args)
+		return;
+	if (b->out->len && is_sticky(b->out->data[b->out->len - 1]))
+		buf_addc(b->out, ' ');
+	bind_value(b);
+	if (is_sticky(next))
+		buf_addc(b->out, ' ');
 }
 
 static enum place next_place(enum place place, enum sql_token kind, const char *at, size_t len)
@@ -125,7 +141,7 @@ static void take_token(void *ctx, enum sql_token kind, const char *at, size_t le
 		see_word(b, at, len);
 	if (kind == SQL_PLACEHOLDER) {
 		buf_add(b->out, b->copied, (size_t)(at - b->copied));
-		bind(b);
+		bind(b, at[len]); /* the NUL at the end of all */
 		b->copied = at + len;
 	}
 	b->place = next_place(b->place, kind, at, len);
@@ -146,5 +162,7 @@ enum err_code ch_bind(const char *sql, const char *const *args, size_t n_args, s
 		return err_set(e, ERR_PERMANENT, "the query takes %zu arguments, got %zu", b.used, n_args);
 	if (b.copied < sql + found.len)
 		buf_add(out, b.copied, (size_t)(sql + found.len - b.copied));
+	if (out->nomem)
+		return err_nomem(e);
 	return buf_ok(out) ? ERR_OK : err_set(e, ERR_PERMANENT, "the query with its arguments is too long");
 }

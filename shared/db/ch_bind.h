@@ -26,7 +26,7 @@ struct ch_statement {
 
 /* Appends sql, one statement, with its arguments to out and describes it; args as in struct query, NULL = SQL NULL;
  * no args at all: something that the server can check the statement with, NULL and behind LIMIT and OFFSET a number.
- * ERR_PERMANENT: another number of arguments than the statement has `?`. */
+ * ERR_PERMANENT: another number of arguments than the statement has `?`, or out is full. */
 enum err_code MUST_CHECK ch_bind(const char *sql, const char *const *args, size_t n_args, struct buf *out,
         struct ch_statement *statement, struct err *e);
 

@@ -169,9 +169,9 @@ static struct span core(struct span s)
 		if (at && (i == 0 || (size_t)(at - s.at) < 24))
 			s = (struct span){at + strlen(begins[i]), s.len - (size_t)(at - s.at) - strlen(begins[i])};
 	}
-	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-		const char *at = find(s, ends[i]);
-		if (at && at > s.at)
+	for (size_t i = 0; s.len && i < sizeof ends / sizeof *ends; i++) {
+		const char *at = find((struct span){s.at + 1, s.len - 1}, ends[i]); /* something is left */
+		if (at)
 			s.len = (size_t)(at - s.at);
 	}
 	while (s.len && (s.at[s.len - 1] == ' ' || (s.at[s.len - 1] >= '\t' && s.at[s.len - 1] <= '\r')))

@@ -269,6 +269,8 @@ enum err_code ch_http_send(struct ch_http *h, const struct buf *params, const ch
 	buf_reset(&h->address);
 	buf_addf(&h->address, "%s://%s%s%s:%d/?default_format=" CH_FORMAT "%s", h->url->https ? "https" : "http",
 	        h->url->ipv6 ? "[" : "", h->url->host, h->url->ipv6 ? "]" : "", h->url->port, buf_str(params));
+	if (h->address.nomem || params->nomem)
+		return err_nomem(e);
 	if (!buf_ok(&h->address) || !buf_ok(params))
 		return err_set(e, ERR_PERMANENT, "the dsn's parameters are too long");
 	buf_reset(&h->text);
@@ -333,9 +335,10 @@ enum err_code ch_http_result(const struct ch_http *h, struct err *e)
 	case CURLE_OUT_OF_MEMORY:
 		return err_nomem(e);
 	case CURLE_WRITE_ERROR:
+		if (h->rows.nomem)
+			return err_nomem(e);
 		if (h->too_long)
-			return err_set(
-			        e, ERR_PERMANENT, "a row of the result is longer than 1 GiB, or than the memory");
+			return err_set(e, ERR_PERMANENT, "a row of the result is longer than 1 GiB");
 		return err_set(e, ERR_TRANSIENT, "connection lost: %s", why);
 	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_CONNECT:

@@ -25,6 +25,7 @@ void ch_tsv_reset(struct ch_tsv *t)
 	if (t->cap > t->low)
 		ch_tsv_fini(t);
 	t->at = t->end = t->last_end = 0;
+	t->nomem = false;
 }
 
 /* Moves what is left to the front. */
@@ -55,8 +56,10 @@ static bool make_room(struct ch_tsv *t, size_t len)
 	while (cap < left + len)
 		cap *= 2;
 	char *data = realloc(t->data, cap);
-	if (!data)
+	if (!data) {
+		t->nomem = true;
 		return false;
+	}
 	t->data = data;
 	t->cap = cap;
 	return true;

@@ -15,6 +15,7 @@ struct ch_tsv {
 	size_t at, end;       /* what has not been taken yet */
 	size_t last_end;      /* behind the last line feed; not behind at: no whole line */
 	size_t cap, max, low; /* allocated; most that it may be; what is kept when nothing is left to take */
+	bool nomem;           /* an add has failed for want of memory */
 };
 
 /* max: bytes of the longest line, and of what is added at once. */

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <wctype.h>
 
-#include "shared/db/hash.h"
+#include "shared/base/hash.h"
 
 enum err_code columns_resize(struct columns *c, size_t n, struct err *e)
 {
@@ -150,7 +150,7 @@ static enum err_code take(struct naming *n, struct name *entry, const char *name
 	}
 	entry->key = key;
 	HASH_ADD_KEYPTR(hh, n->taken, entry->key, strlen(entry->key), entry);
-	return entry->hh.tbl ? ERR_OK : err_nomem(e);
+	return hash_has_added(entry) ? ERR_OK : err_nomem(e);
 }
 
 static enum err_code make_unique(struct naming *n, struct name *entry, char *name, size_t number, struct err *e)

@@ -300,7 +300,7 @@ static enum err_code use_template(struct pg_sink *s, char name[64], struct err *
 		return err_nomem(e);
 	memcpy(t->name, name, sizeof t->name);
 	HASH_ADD_STR(s->templates, name, t);
-	if (t->hh.tbl)
+	if (hash_has_added(t))
 		return ERR_OK;
 	free(t);
 	return err_nomem(e);

@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 
 #include "shared/base/buf.h"
-#include "shared/db/hash.h"
+#include "shared/base/hash.h"
 #include "shared/db/pg.h"
 #include "shared/db/pg_conn.h"
 

@@ -179,7 +179,7 @@ void pg_type_set_kind(struct column *c)
 		set_decimal(c);
 		break;
 	case KIND_VARCHAR:
-		c->length = c->typmod - 4;
+		c->length = (int64_t)c->typmod - 4;
 		break;
 	case KIND_BIT:
 		c->length = c->typmod;
@@ -192,7 +192,7 @@ void pg_type_set_kind(struct column *c)
 	default:
 		break;
 	}
-	if ((c->kind == KIND_VARCHAR || c->kind == KIND_BIT) && c->typmod < 0) {
+	if ((c->kind == KIND_VARCHAR || c->kind == KIND_BIT) && c->length < 1) {
 		c->kind = KIND_TEXT;
 		c->length = 0;
 	}

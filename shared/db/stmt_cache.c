@@ -28,7 +28,7 @@ static struct stmt *add(struct stmt_cache *c, char *key)
 	if (s) {
 		s->key = key;
 		HASH_ADD_KEYPTR(hh, c->all, s->key, strlen(key), s);
-		if (s->hh.tbl)
+		if (hash_has_added(s))
 			return s;
 	}
 	free(s);

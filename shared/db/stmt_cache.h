@@ -6,7 +6,7 @@
 #ifndef DB_DB_STMT_CACHE_H
 #define DB_DB_STMT_CACHE_H
 
-#include "shared/db/hash.h"
+#include "shared/base/hash.h"
 #include "shared/db/source.h"
 
 #define STMT_CACHE_MAX 256

@@ -177,7 +177,7 @@ enum err_code queue_read_group(const struct reply *r, struct group_info *out, st
 	if (out->n < 0)
 		return ERR_NOT_FOUND;
 	int64_t success = reply_i64(reply_at(r, 2), 0), failure = reply_i64(reply_at(r, 3), 0);
-	if (success + failure >= out->n)
+	if ((uint64_t)success + (uint64_t)failure >= (uint64_t)out->n)
 		out->state = failure ? JOB_FAILURE : JOB_SUCCESS;
 	else
 		out->state = reply_i64(reply_at(r, 1), 0) ? JOB_STARTED : JOB_PENDING;

@@ -273,7 +273,8 @@ void work_ask_time(struct cmd *c)
 
 int64_t work_read_time_ms(const struct reply *r)
 {
-	return reply_i64(reply_at(r, 0), 0) * 1000 + reply_i64(reply_at(r, 1), 0) / 1000;
+	int64_t s = reply_i64(reply_at(r, 0), 0), us = reply_i64(reply_at(r, 1), 0);
+	return s < 0 || s >= INT64_MAX / 1000 || us < 0 || us >= 1000000 ? 0 : s * 1000 + us / 1000;
 }
 
 void work_ask_sweep(

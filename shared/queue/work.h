@@ -95,8 +95,8 @@ void work_ask_beat(struct cmd *c, const char *prefix, const char *instance, cons
 /* Jobs that are due: the reply is an array id, score (ms), ... of the first `most`. */
 void work_ask_due(struct cmd *c, const char *prefix, int64_t most);
 void work_ask_promote(struct cmd *c, const char *prefix, const char *id, const char *queue, const char *group);
-void work_ask_time(struct cmd *c); /* of Redis; reply: seconds, microseconds */
-int64_t work_read_time_ms(const struct reply *r);
+void work_ask_time(struct cmd *c);                /* of Redis; reply: seconds, microseconds */
+int64_t work_read_time_ms(const struct reply *r); /* 0: the reply is none */
 
 /* The connection's number at the server, by which another one can end its blocking read. */
 void work_ask_client_id(struct cmd *c);

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "shared/base/utf8.h"
+
 struct parser {
 	const char *file;
 	struct sqlfile *out;
@@ -58,29 +60,13 @@ bool sqlfile_is_tag(const char *line, size_t len, struct sqlfile_slices *out)
 
 /* --- the text --- */
 
-/* The length of the UTF-8 character at p: no overlong form, no surrogate, nothing above U+10FFFF. 0: it is none. */
-static size_t utf8_char(const unsigned char *p, size_t left)
-{
-	if (p[0] < 0x80)
-		return 1;
-	size_t len = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-	if (p[0] < 0xc2 || p[0] > 0xf4 || len > left)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
-	bool beyond = (p[0] == 0xed && p[1] >= 0xa0) || (p[0] == 0xf4 && p[1] >= 0x90);
-	return overlong || beyond ? 0 : len;
-}
-
 static enum err_code check_text(struct parser *p, const char *text, size_t len)
 {
 	if (len > (size_t)SQLFILE_MAX_BYTES)
 		return err_set(p->e, ERR_INVALID, "%s: is larger than %d bytes", p->file, SQLFILE_MAX_BYTES);
 	int line = 1;
 	for (size_t i = 0; i < len;) {
-		size_t n = utf8_char((const unsigned char *)text + i, len - i);
+		size_t n = utf8_char(text + i, len - i);
 		if (n == 0)
 			return err_set(p->e, ERR_INVALID, "%s:%d: is not UTF-8", p->file, line);
 		if (text[i] == '\0')

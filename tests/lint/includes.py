@@ -33,7 +33,7 @@ PRIVATE = (
     (r'shared/db/ch_(?!ops)\w+\.h', r'shared/db/ch_\w+\.[ch]'),
     (r'shared/db/pg_(conn|sink|source)\.h', r'shared/db/pg_\w+\.[ch]'),
     (r'json-c/.*', r'worker/json\.c'),
-    (r'uthash\.h', r'shared/db/hash\.h'),
+    (r'uthash\.h', r'shared/base/hash\.h'),
     (r'yaml\.h', r'shared/config/yaml_tree\.c'),
 )
 

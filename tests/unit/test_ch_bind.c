@@ -40,6 +40,8 @@ static void test_ch_bind_arguments_are_string_literals(void **state)
 	assert_string_equal(bound1("SELECT ?;  -- ? done", "'; DROP TABLE t; --"), "SELECT '\\'; DROP TABLE t; --'");
 	const char *const two[] = {"?", "b"};
 	assert_string_equal(bound("WHERE a = ? AND b=?", two, 2), "WHERE a = '?' AND b='b'");
+	assert_string_equal(bound("SELECT 'a'?, x?y", two, 2), "SELECT 'a' '?', x 'b' y"); /* one token each */
+	assert_string_equal(bound("SELECT ??", two, 2), "SELECT '?' 'b'");
 }
 
 static void test_ch_bind_question_marks_in_text_stay(void **state)

@@ -45,6 +45,9 @@ static void test_ch_error_says_what_the_server_said_in_a_line(void **state)
 	        {"Poco::Exception. Code: 1000, e.code() = 111, e.displayText() = Connection refused, e.what() = "
 	         "Connection refused",
 	                500, ERR_PERMANENT, true, "Connection refused (code 1000)"},
+	        {"Code: 47. DB::Exception: In scope SELECT 1 In scope SELECT 'secret'", 404, ERR_PERMANENT, true,
+	                "In scope SELECT 1 (code 47)"},
+	        {" In scope x In scope SELECT 'secret'", 400, ERR_PERMANENT, true, "HTTP status 400:  In scope x"},
 	        {"<html>Bad Gateway</html>", 502, ERR_TRANSIENT, true, "HTTP status 502: <html>Bad Gateway</html>"},
 	        {"", 503, ERR_TRANSIENT, true, "HTTP status 503"},
 	        {"", 403, ERR_UNAVAILABLE, true, "HTTP status 403"},

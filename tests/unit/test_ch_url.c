@@ -144,6 +144,8 @@ static void test_ch_url_native_addresses_are_answered_with_the_one_to_write(void
 	        {"tcp://[hunter2]:9000/", "write http://USER:PASSWORD@HOST:8123/"},
 	        {"tcp://", "write http://USER:PASSWORD@HOST:8123/"},
 	        {"tcp://hun%ter2/a%20b", "write http://USER:PASSWORD@HOST:8123/DATABASE"},
+	        {"tcp://u:a/hunter2?x@ch", "write http://USER:PASSWORD@HOST:8123/DATABASE"}, /* all that before the @ */
+	        {"tcp://u:a?database=hunter2&b@ch", "write http://USER:PASSWORD@HOST:8123/DATABASE"},
 	        {"native://[", "write http://USER:PASSWORD@HOST:8123/"},
 	};
 	for (size_t i = 0; i < sizeof native / sizeof *native; i++) {

@@ -1,101 +1,30 @@
-/* Lets every allocation of a load fail in turn, by standing in for malloc. The sanitizers stand there themselves, so that
- * in their builds these tests are skipped. */
+/* Configuration and addresses without memory. */
+#include "tests/unit/nomem.h"
 #include "tests/unit/test_config_fixture.h"
 
+#include "shared/config/ch_url.h"
+#include "shared/config/mysql_dsn.h"
 #include "shared/config/redis_url.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-static bool armed;
-static long countdown, live, refusals;
-#else
-#define SANITIZED 0
+struct load {
+	char **env;
+	const struct config_flags *flags;
+};
 
-/* glibc's own, behind its public names */
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t size);
-void __libc_free(void *p);
-
-static bool armed;     /* between arm() and disarm(): count, and refuse the one whose turn it is */
-static long countdown; /* allocations until the one that is refused */
-static long live;      /* blocks that were made while armed and not freed */
-static long refusals;
-
-static bool refused_now(void)
+static enum err_code load(void *ctx, struct err *e)
 {
-	if (!armed)
-		return false;
-	if (countdown-- != 0)
-		return false;
-	refusals++;
-	return true;
-}
-
-static void *counted(void *p)
-{
-	if (armed && p)
-		live++;
-	return p;
-}
-
-void *malloc(size_t size)
-{
-	return refused_now() ? NULL : counted(__libc_malloc(size));
-}
-
-void *calloc(size_t n, size_t size)
-{
-	return refused_now() ? NULL : counted(__libc_calloc(n, size));
-}
-
-void *realloc(void *p, size_t size)
-{
-	if (refused_now())
-		return NULL;
-	return p ? __libc_realloc(p, size) : counted(__libc_malloc(size));
-}
-
-void free(void *p)
-{
-	if (armed && p)
-		live--;
-	__libc_free(p);
-}
-#endif
-
-static void arm(long n)
-{
-	countdown = n;
-	live = refusals = 0;
-	armed = true;
-}
-
-/* Loads with the nth allocation refused. True: there was no nth, and the load was right. */
-static bool load_without(long n, char **env, const struct config_flags *flags)
-{
-	struct err e = ERR_INIT;
+	const struct load *l = ctx;
 	struct config *c = NULL;
-	arm(n);
-	enum err_code rc = config_load(flags, env, &c, &e);
+	enum err_code rc = config_load(l->flags, l->env, &c, e);
+	if ((rc == ERR_OK) != (c != NULL))
+		nomem_wrong("a configuration in spite of an error, or none");
 	config_free(c);
-	armed = false;
-	if (live != 0)
-		fail_msg("with allocation %ld refused, %ld blocks are left", n, live);
-	if (refusals == 0 && rc)
-		fail_msg("%s", e.text);
-	if (refusals == 0)
-		return true;
-	if (rc != ERR_NOMEM || strcmp(e.text, "out of memory") != 0)
-		fail_msg("with allocation %ld refused: code %d, %s", n, rc, e.text);
-	return false;
+	return rc;
 }
 
 static void test_config_load_survives_the_failure_of_every_allocation(void **state)
 {
 	(void)state;
-	if (SANITIZED)
-		skip();
 	static const char text[] = "redis: {url: 'redis://localhost'}\n"
 	                           "sources:\n"
 	                           "  ledger: {type: postgres, dsn: 'host=a'}\n"
@@ -115,55 +44,73 @@ static void test_config_load_survives_the_failure_of_every_allocation(void **sta
 	all.n_queues = 1;
 	all.worker_name = all.socket = "w";
 	fixture_write("t.yml", text, strlen(text));
-	for (long n = 0; !load_without(n, NULL, &plain); n++)
-		assert_true(n < 100000);
-	for (long n = 0; !load_without(n, env, &all); n++)
-		assert_true(n < 100000);
+	nomem_each("a load", load, &(struct load){NULL, &plain});
+	nomem_each("a load with variables and flags", load, &(struct load){env, &all});
 }
 
-static bool flags_without(long n)
+static enum err_code read_flags(void *ctx, struct err *e)
 {
 	char *argv[] = {"prog", "--queue=a", "--queue=b:2", "--sql-directory=x", "--sql-directory=y", NULL};
 	struct config_flags flags;
-	struct err e = ERR_INIT;
-	arm(n);
-	enum err_code rc = config_flags_parse(PROGRAM_WORKER, 5, argv, &flags, &e);
+	(void)ctx;
+	enum err_code rc = config_flags_parse(PROGRAM_WORKER, 5, argv, &flags, e);
 	config_flags_fini(&flags);
-	armed = false;
-	assert_int_equal(live, 0);
-	assert_int_equal(rc, refusals ? ERR_NOMEM : ERR_OK);
-	return refusals == 0;
+	return rc;
 }
 
-static bool url_without(long n)
-{
-	struct redis_url url;
-	struct err e = ERR_INIT;
-	arm(n);
-	enum err_code rc = redis_url_parse("redis://u:p@h/1", &url, &e);
-	redis_url_fini(&url);
-	armed = false;
-	assert_int_equal(live, 0);
-	assert_int_equal(rc, refusals ? ERR_NOMEM : ERR_OK);
-	return refusals == 0;
-}
-
-static void test_config_flags_and_url_survive_the_failure_of_every_allocation(void **state)
+static void test_config_flags_survive_the_failure_of_every_allocation(void **state)
 {
 	(void)state;
-	if (SANITIZED)
-		skip();
-	for (long n = 0; !flags_without(n); n++)
-		assert_true(n < 1000);
-	for (long n = 0; !url_without(n); n++)
-		assert_true(n < 1000);
+	nomem_each("flags", read_flags, NULL);
+}
+
+static enum err_code read_redis(void *ctx, struct err *e)
+{
+	struct redis_url url;
+	enum err_code rc = redis_url_parse(ctx, &url, e);
+	if (rc != ERR_OK && (url.host || url.path || url.user || url.password))
+		nomem_wrong("a part in spite of an error");
+	redis_url_fini(&url);
+	return rc;
+}
+
+static enum err_code read_mysql(void *ctx, struct err *e)
+{
+	struct mysql_dsn dsn;
+	enum err_code rc = mysql_dsn_parse(ctx, &dsn, e);
+	if (rc != ERR_OK && (dsn.host || dsn.user || dsn.password || dsn.ca))
+		nomem_wrong("a part in spite of an error");
+	mysql_dsn_fini(&dsn);
+	return rc;
+}
+
+static enum err_code read_ch(void *ctx, struct err *e)
+{
+	struct ch_url url;
+	enum err_code rc = ch_url_parse(ctx, &url, e);
+	if (rc != ERR_OK && (url.host || url.user || url.password || url.n_settings))
+		nomem_wrong("a part in spite of an error");
+	ch_url_fini(&url);
+	return rc;
+}
+
+static void test_addresses_survive_the_failure_of_every_allocation(void **state)
+{
+	(void)state;
+	nomem_each("redis://", read_redis, (void *)"redis://u:p%20@[::1]:1/1");
+	nomem_each("unix://", read_redis, (void *)"unix://u:p@/a/b.sock?db=2");
+	nomem_each("go-sql-driver", read_mysql, (void *)"u:p@tcp(h:1)/d?tls=true&ssl_ca=a&ssl_cert=b&ssl_key=c");
+	nomem_each("a socket", read_mysql, (void *)"/d?socket=/a");
+	nomem_each("mysql://", read_mysql, (void *)"mysql://u:p@h:1/d?socket=%20a");
+	nomem_each("https://", read_ch, (void *)"https://u:p@h:1/d?ca=/ca&a=b&c=d&e=%20");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_config_load_survives_the_failure_of_every_allocation),
-	        cmocka_unit_test(test_config_flags_and_url_survive_the_failure_of_every_allocation),
+	        cmocka_unit_test(test_config_flags_survive_the_failure_of_every_allocation),
+	        cmocka_unit_test(test_addresses_survive_the_failure_of_every_allocation),
 	};
 	return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
 }

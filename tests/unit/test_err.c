@@ -39,6 +39,18 @@ static void test_err_text_is_one_line(void **state)
 	assert_string_equal(e.text, "a b c d e [0m\xc3\xa4");
 }
 
+static void test_err_text_is_utf8_whatever_it_quotes(void **state)
+{
+	(void)state;
+	struct err e = ERR_INIT;
+	err_set(&e, ERR_INVALID, "%s", "\xff\xc3\xa4\xed\xa0\x80.\xc0\x80\xf0\x9f\x98\x80 \xe2\x82");
+	assert_string_equal(e.text, "?\xc3\xa4???.??\xf0\x9f\x98\x80 ??");
+	err_set(&e, ERR_INVALID, "'%.4s'", "abc\xc3\xa4"); /* cut within a character */
+	assert_string_equal(e.text, "'abc?'");
+	err_prefix(&e, "\x80");
+	assert_string_equal(e.text, "?: 'abc?'");
+}
+
 static void test_err_long_text_is_cut_between_characters(void **state)
 {
 	(void)state;
@@ -92,6 +104,7 @@ int main(void)
 	        cmocka_unit_test(test_err_set_keeps_code_and_text),
 	        cmocka_unit_test(test_err_set_needs_no_struct),
 	        cmocka_unit_test(test_err_text_is_one_line),
+	        cmocka_unit_test(test_err_text_is_utf8_whatever_it_quotes),
 	        cmocka_unit_test(test_err_long_text_is_cut_between_characters),
 	        cmocka_unit_test(test_err_prefix_keeps_the_code),
 	        cmocka_unit_test(test_err_errno_names_the_error),

@@ -1,8 +1,9 @@
 #include <json-c/json.h>
 
 #include "fcgi/json_out.h"
-#include "fcgi/utf8.h"
+#include "fcgi/prom.h"
 #include "fcgi/uuid.h"
+#include "shared/base/utf8.h"
 #include "tests/unit/test_fcgi_fixture.h"
 
 static struct jin_reader *reader;
@@ -342,9 +343,22 @@ static void test_uuid(void **state)
 	}
 }
 
+static void test_prom_label_is_escaped_and_utf8(void **state)
+{
+	(void)state;
+	static const char value[] = "a\"b\\c\nd\xc3\xa4\xff\xc3";
+	struct prom_label label = {"queue", value, sizeof value - 1};
+	struct buf b;
+	buf_init(&b, 200);
+	prom_i64(&b, "x", &label, 1, 1);
+	assert_string_equal(buf_str(&b), "x{queue=\"a\\\"b\\\\c\\nd\xc3\xa4\xef\xbf\xbd\xef\xbf\xbd\"} 1\n");
+	buf_fini(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(test_prom_label_is_escaped_and_utf8),
 	        cmocka_unit_test(test_json_in_refuses),
 	        cmocka_unit_test(test_json_in_keeps_numbers),
 	        cmocka_unit_test(test_json_in_values),

@@ -129,6 +129,7 @@ static void test_mysql_dsn_refuses_and_shows_no_password(void **state)
 	        {"u:hunter2@unix(relative)/d", "does not begin with /"},
 	        {"u:hunter2@tcp(h)/d?tlz=true", "unknown param tlz"},
 	        {"u:hunter2@tcp(h)/d?hunter2 is secret=true", "something other than name=value"},
+	        {"u:p@(a)/b?hunter2=1@h", "something other than name=value"}, /* a password with all this in it */
 	        {"u:hunter2@tcp(h)/d?hunter2", "something other than name=value"},
 	        {"u:hunter2@tcp(h)/d?tls=hunter2", "none of false, true, skip-verify, preferred"},
 	        {"u:hunter2@tcp(h)/d?ssl_ca=hunter2%x", "two hex digits"},

@@ -272,6 +272,10 @@ static void test_pg_types_what_no_other_engine_has_is_text(void **state)
 	for (size_t i = 0; i < sizeof oids / sizeof *oids; i++)
 		assert_kind(oids[i], -1, KIND_TEXT, 0, 0, 0);
 	assert_int_equal(described(1007, 5).kind, KIND_TEXT);
+	for (int32_t typmod = 0; typmod <= 4; typmod++) /* no server of ours says that */
+		assert_kind(1043, typmod, KIND_TEXT, 0, 0, 0);
+	assert_kind(1042, INT32_MIN, KIND_TEXT, 0, 0, 0);
+	assert_kind(1560, 0, KIND_TEXT, 0, 0, 0);
 	struct column c = {.type = 23, .typmod = -1, .as_text = true};
 	pg_type_set_kind(&c);
 	assert_int_equal(c.kind, KIND_TEXT);

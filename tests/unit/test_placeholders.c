@@ -201,6 +201,8 @@ static void test_placeholders_what_has_no_end_is_an_error_where_it_begins(void *
 	refuse(DB_POSTGRES, "SELECT /*/", 1, "a comment begins with /* and has no end");
 	refuse(DB_MYSQL, "SELECT \"abc", 1, "a string begins with \" and has no end");
 	refuse(DB_MYSQL, "SELECT `abc", 1, "a quoted name begins with ` and has no end");
+	refuse(DB_CLICKHOUSE, "SELECT\n$t$, ?", 2,
+	        "a dollar quote begins with $t$ and has no end"); /* could be an argument's */
 	refuse(DB_CLICKHOUSE, "SELECT `abc\\`", 1, "a quoted name begins with ` and has no end");
 }
 

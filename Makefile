@@ -180,13 +180,14 @@ bench: all
 SHARE = $(DESTDIR)$(PREFIX)/share/dungbeetle
 install: programs
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/systemd/system' '$(DESTDIR)$(PREFIX)/lib/sysusers.d'
-	install -d '$(SHARE)/nginx' '$(SHARE)/cron' '$(SHARE)/queries/mysql' '$(SHARE)/queries/clickhouse'
+	install -d '$(SHARE)/nginx' '$(SHARE)/redis' '$(SHARE)/cron' '$(SHARE)/queries/mysql' '$(SHARE)/queries/clickhouse'
 	install -m 755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin'
 	for unit in deploy/systemd/dungbeetle-*; do \
 		sed 's|/usr/local/bin|$(PREFIX)/bin|g' $$unit > '$(DESTDIR)$(PREFIX)'/lib/systemd/system/$${unit##*/} || exit 1; done
 	install -m 644 deploy/systemd/dungbeetle.sysusers '$(DESTDIR)$(PREFIX)/lib/sysusers.d/dungbeetle.conf'
 	install -m 644 config.sample.yml '$(SHARE)'
 	install -m 644 deploy/nginx/*.conf '$(SHARE)/nginx'
+	install -m 644 deploy/redis/*.conf '$(SHARE)/redis'
 	sed 's|/usr/local/bin|$(PREFIX)/bin|g' deploy/cron/dungbeetle-expire > '$(SHARE)/cron/dungbeetle-expire'
 	for dir in . mysql clickhouse; do install -m 644 queries/$$dir/*.sql '$(SHARE)/queries/'$$dir || exit 1; done
 

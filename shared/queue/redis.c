@@ -375,7 +375,7 @@ static enum err_code read_joined(struct redis *r, size_t k, struct reply **repli
 {
 	struct reply *whole = NULL;
 	enum err_code rc = read_reply(r, &whole, e);
-	if (rc != ERR_OK || reply_type(whole) != REPLY_ARRAY) {
+	if (rc != ERR_OK || !whole || reply_type(whole) != REPLY_ARRAY) {
 		replies[0] = whole;
 		return rc;
 	}

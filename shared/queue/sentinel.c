@@ -168,7 +168,7 @@ static enum err_code converse(
 		rc = send_all(ctx, e);
 	if (rc == ERR_OK)
 		rc = receive(ctx, until_ms, &reply, e);
-	if (rc == ERR_OK)
+	if (rc == ERR_OK && reply)
 		rc = read_address(reply, c->redis.master, out, e);
 	if (reply)
 		freeReplyObject(reply);
@@ -180,7 +180,7 @@ enum err_code sentinels_ask(struct sentinels *s, size_t i, int64_t until_ms, str
 	redisContext *ctx = NULL;
 	struct err why = ERR_INIT;
 	enum err_code rc = reach(s->order[i], until_ms, &ctx, &why);
-	if (rc == ERR_OK)
+	if (rc == ERR_OK && ctx)
 		rc = converse(ctx, s->config, earlier(until_ms, clock_mono_ms() + SENTINEL_LIMIT_MS), out, &why);
 	if (ctx)
 		redisFree(ctx);

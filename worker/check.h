@@ -8,8 +8,9 @@
 /* Prints a line for each database and for each problem; returns the number of problems. Main thread. */
 int check_everything(const struct config *c, const struct task_set *tasks);
 
-/* Redis: can it keep what we entrust to it? ERR_INVALID: it may evict keys; a warning is logged when its AOF is off. */
+/* Redis: can it keep what we entrust to it? ERR_INVALID: it may evict keys; a warning is logged when its AOF is off, and, if
+ * it is replicated (there are Sentinels), when it takes writes without a replica. */
 struct redis;
-enum err_code MUST_CHECK check_redis(struct redis *r, struct err *e);
+enum err_code MUST_CHECK check_redis(struct redis *r, bool replicated, struct err *e);
 
 #endif

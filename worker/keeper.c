@@ -19,6 +19,7 @@ struct keeper {
 	struct cmd cmd;                           /* scratch */
 	int64_t next_beat, next_scan, next_sweep; /* monotonic ms */
 	bool down;                                /* Redis did not answer last time: said once */
+	char peer[300];                           /* the Redis that did */
 };
 
 static const char *prefix(const struct keeper *k)
@@ -270,11 +271,29 @@ static void beat_if_due(struct keeper *k)
 	k->next_beat = now + k->w->config->worker.lease_ms / 3;
 }
 
+/* After a failover: whoever still waits for the old master, which may be a silent host, need not wait until his time is over.
+ * The slots' calls break off and are made anew; the listener looks at `moves`. */
+static void follow_master(struct keeper *k)
+{
+	struct worker *w = k->w;
+	const char *peer = redis_peer(k->redis);
+	if (k->down || strcmp(peer, k->peer) == 0)
+		return;
+	if (k->peer[0]) {
+		log_warn("redis has moved from=%s to=%s", k->peer, peer);
+		atomic_fetch_add(&w->moves, 1);
+		for (size_t i = 0; i < w->n_slots; i++)
+			redis_interrupt(w->slots[i].redis);
+	}
+	snprintf(k->peer, sizeof k->peer, "%s", peer);
+}
+
 static int64_t turn(struct keeper *k)
 {
 	struct worker *w = k->w;
 	int64_t now = clock_mono_ms(), lease = w->config->worker.lease_ms;
 	beat_if_due(k);
+	follow_master(k);
 	watch_deadlines(w, now);
 	if (now >= k->next_scan && !atomic_load(&w->draining)) {
 		for (size_t i = 0; i < w->n_queues; i++) {

@@ -60,9 +60,14 @@ void *listener_main(void *ctx)
 {
 	struct worker *w = ctx;
 	struct redis *r = redis_new(w->config);
+	unsigned moves = atomic_load(&w->moves);
 	while (r && !atomic_load(&w->stopping)) {
 		struct err e = ERR_INIT;
 		struct reply *message = NULL;
+		if (moves != atomic_load(&w->moves)) { /* a subscriber of a master that is gone might wait for ever */
+			moves = atomic_load(&w->moves);
+			redis_disconnect(r);
+		}
 		enum err_code rc = redis_connected(r) ? ERR_OK : subscribe(w, r, &e);
 		if (rc == ERR_OK)
 			rc = redis_wait(r, 500, &message, &e);

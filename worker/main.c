@@ -197,7 +197,7 @@ static enum err_code await_redis(struct worker *w, const sigset_t *signals, stru
 	enum err_code rc = ERR_NOMEM;
 	bool said = false;
 	while (r) {
-		rc = check_redis(r, e);
+		rc = check_redis(r, w->config->redis.n_sentinels > 0, e);
 		if (rc != ERR_UNAVAILABLE)
 			break;
 		if (!said)

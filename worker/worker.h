@@ -109,6 +109,7 @@ struct worker {
 	size_t n_cancelled;                  /* ever */
 	size_t live_slots;
 	atomic_bool scanned;  /* the keeper has looked once for what others have left: it comes before what is new */
+	atomic_uint moves;    /* how often the keeper has found Redis at another address than before */
 	atomic_bool unheard;  /* the listener may have missed a cancel: the keeper is to ask which leases still hold */
 	atomic_bool draining; /* no new claims */
 	atomic_bool stopping; /* all threads but the slots end */

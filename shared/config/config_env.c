@@ -80,13 +80,15 @@ enum err_code config_env_section(
 	return ERR_OK;
 }
 
-static enum err_code put_list(struct yaml_tree *root, const char *path, const struct variable *v, struct err *e)
+static enum err_code put_list(
+        struct yaml_tree *map, const char *name, char separator, const struct variable *v, struct err *e)
 {
-	struct yaml_tree *list = yaml_tree_put_empty(root, path, TREE_LIST, v->origin);
+	const char separators[] = {separator, '\0'};
+	struct yaml_tree *list = yaml_tree_put_empty(map, name, TREE_LIST, v->origin);
 	char *copy = strdup(v->value), *rest = copy;
 	enum err_code rc = list && copy ? ERR_OK : err_nomem(e);
 	while (!rc && rest && *v->value) {
-		const char *item = strsep(&rest, ":");
+		const char *item = strsep(&rest, separators);
 		if (!yaml_tree_append(list, item, v->origin))
 			rc = err_nomem(e);
 	}
@@ -99,18 +101,22 @@ static enum err_code put_key(
 {
 	char section[64];
 	struct yaml_tree *map = root;
-	if (key->rule->kind == KEY_LIST)
-		return put_list(root, key->path, v, e);
 	if (key->rule->kind == KEY_QUEUES)
 		return err_set(e, ERR_INVALID,
 		        "%s: expected queues in the file or as --queue, got a variable, which cannot hold a map",
 		        v->origin);
 	const char *dot = strchr(key->path, '.');
-	snprintf(section, sizeof section, "%.*s", (int)(dot - key->path), key->path);
-	enum err_code rc = config_env_section(root, section, v->origin, &map, e);
-	if (!rc && map && !yaml_tree_put(map, dot + 1, v->value, v->origin))
-		rc = err_nomem(e);
-	return rc;
+	enum err_code rc = ERR_OK;
+	if (dot) {
+		snprintf(section, sizeof section, "%.*s", (int)(dot - key->path), key->path);
+		rc = config_env_section(root, section, v->origin, &map, e);
+	}
+	if (rc || !map)
+		return rc;
+	const char *name = dot ? dot + 1 : key->path;
+	if (key->rule->kind == KEY_LIST)
+		return put_list(map, name, key->rule->separator, v, e);
+	return yaml_tree_put(map, name, v->value, v->origin) ? ERR_OK : err_nomem(e);
 }
 
 /* The database of the map that the variable means; NULL: none, and e says so. */

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "shared/base/parse.h"
@@ -25,8 +26,17 @@
 static enum err_code check_redis_url(const char *text, struct err *e)
 {
 	struct redis_url url;
-	enum err_code rc = redis_url_parse(text, &url, e);
+	enum err_code rc = redis_url_parse_any(text, &url, e); /* config.c knows whether it must name a host */
 	redis_url_fini(&url);
+	return rc;
+}
+
+static enum err_code check_sentinel(const char *text, struct err *e)
+{
+	char *host = NULL;
+	int port;
+	enum err_code rc = redis_sentinel_parse(text, &host, &port, e);
+	free(host);
 	return rc;
 }
 
@@ -144,8 +154,35 @@ static const struct config_key keys[] = {
                 .help = "Least level of the lines that are written to standard error."},
 
         {.path = "redis.url",
-                TEXT(config, redis.url, .min = 1, .max = 4096, .secret = true, .check = check_redis_url),
-                .help = "Where the queue is: `" REDIS_URL_FORM "`; user and password are percent-encoded."},
+                TEXT(config, redis.url, .min = 1, .max = 4096, .secret = true, .unless = "redis.sentinels",
+                        .check = check_redis_url),
+                .help = "Where the queue is: `" REDIS_URL_FORM
+                        "`; user and password are percent-encoded. With redis.sentinels: `" REDIS_URL_HOSTLESS "`."},
+        {.path = "redis.sentinels",
+                .fallback = "[]",
+                .type = "list of addresses",
+                RULE(.kind = KEY_LIST, AT(config, redis.sentinels), .count = offsetof(struct config, redis.n_sentinels),
+                        .list_form = "a list of Sentinels, such as [\"10.0.0.1:26379\", \"10.0.0.2:26379\"]",
+                        .item_form = "the address of a Sentinel, " REDIS_SENTINEL_FORM ",", .separator = ',',
+                        .check = check_sentinel),
+                .help = "The Sentinels, each `" REDIS_SENTINEL_FORM "`, that are asked where the master is."},
+        {.path = "redis.master",
+                .fallback = "\"\"",
+                TEXT(config, redis.master, .max = 128, .check = check_word),
+                .help = "What the Sentinels call the master."},
+        {.path = "redis.sentinel_username",
+                .fallback = "\"\"",
+                TEXT(config, redis.sentinel_username, .max = 256),
+                .help = "The user at the Sentinels, if they know users."},
+        {.path = "redis.sentinel_password",
+                .fallback = "\"\"",
+                TEXT(config, redis.sentinel_password, .max = CONFIG_PASSWORD_MAX, .secret = true),
+                .help = "The password at the Sentinels, if they want one; that of Redis is in the url."},
+        {.path = "redis.wait_replicas",
+                .fallback = "0",
+                INTEGER(config, redis.wait_replicas, 0, 16),
+                .help = "So many replicas must have an accepted, or deleted, job before the answer says so; else it is "
+                        "a 503."},
         {.path = "redis.prefix",
                 .fallback = "\"dungbeetle:\"",
                 TEXT(config, redis.prefix, .min = 1, .max = 64, .check = check_word),
@@ -163,7 +200,9 @@ static const struct config_key keys[] = {
         {.path = "sql_directories",
                 .fallback = "[queries]",
                 .type = "list of paths",
-                RULE(.kind = KEY_LIST, AT(config, sql_directories)),
+                RULE(.kind = KEY_LIST, AT(config, sql_directories), .count = offsetof(struct config, n_sql_directories),
+                        .min = 1, .list_form = "a list of at least one directory, such as [queries]",
+                        .item_form = "the path of a directory", .separator = ':'),
                 .help = "Where the .sql files with the tasks are; --sql-directory takes the place of the list."},
 
         {.path = "jobs.default_queue",
@@ -455,7 +494,11 @@ void config_print_markdown(FILE *out)
 		else
 			fprintf(out, "%s%s%s", key->type,
 			        *config_limits_text(key->rule, limits, sizeof limits) ? " " : "", limits);
-		fprintf(out, key->fallback ? " | `%s` | " : " | required | ", key->fallback);
+		if (key->fallback)
+			fprintf(out, " | `%s` | ", key->fallback);
+		else
+			fprintf(out, key->rule->unless ? " | required without `%s` | " : " | required | ",
+			        key->rule->unless);
 		print_cell(out, key->help);
 		fputs(" |\n", out);
 	}

@@ -24,18 +24,22 @@ enum key_kind {
 	KEY_DURATION, /* int64_t, ms */
 	KEY_SIZE,     /* int64_t, bytes */
 	KEY_CHOICE,   /* an enum: the index in choices */
-	KEY_LIST,     /* config.sql_directories */
+	KEY_LIST,     /* char **, an owned array of owned texts; their number at count */
 	KEY_QUEUES,   /* config.worker.queues */
 };
 
 struct key_rule {
 	enum key_kind kind;
-	size_t offset;              /* in struct config; for sources.* and results.* in their own struct */
-	size_t width;               /* of a KEY_INTEGER: sizeof its field */
-	int64_t min, max;           /* of a number; of a text's length in bytes */
-	const char *const *choices; /* NULL-terminated */
-	const char *const *aliases; /* other names of choices: alias, choice, ..., NULL; or NULL */
-	/* A text's own form; says "expected ..., got ..." in e. NULL: any. */
+	size_t offset;                     /* in struct config; for sources.* and results.* in their own struct */
+	size_t width;                      /* of a KEY_INTEGER: sizeof its field */
+	size_t count;                      /* of a KEY_LIST: where its size_t is, as offset */
+	int64_t min, max;                  /* of a number; of a text's length in bytes; min: of a list's length */
+	const char *const *choices;        /* NULL-terminated */
+	const char *const *aliases;        /* other names of choices: alias, choice, ..., NULL; or NULL */
+	const char *list_form, *item_form; /* what is expected of a list, and of each of its texts */
+	char separator;                    /* between a list's texts in an environment variable */
+	const char *unless; /* without a default: may be missing (and is "") when this other key is given; or NULL */
+	/* A text's own form, or that of a list's texts; says "expected ..., got ..." in e. NULL: any. */
 	enum err_code (*check)(const char *text, struct err *e);
 	bool secret; /* its value is in no message */
 };

@@ -147,23 +147,30 @@ static enum err_code set_text(const struct config_key *key, const struct yaml_tr
 	return copy ? ERR_OK : err_nomem(e);
 }
 
+/* Sets list and *count as it goes, so that config_free frees what is there. */
 static enum err_code set_list(
-        const struct config_key *key, const struct yaml_tree *node, struct config *c, struct err *e)
+        const struct config_key *key, const struct yaml_tree *node, char ***list, size_t *count, struct err *e)
 {
-	static const char expected[] = "a list of at least one directory, such as [queries]";
-	if (node->kind != TREE_LIST || !node->first)
-		return node->kind == TREE_LIST ? err_set(e, ERR_INVALID, "expected %s, got an empty list", expected)
-		                               : wrong(key, node, expected, e);
-	c->sql_directories = calloc(yaml_tree_count(node), sizeof *c->sql_directories);
-	if (!c->sql_directories)
+	const struct key_rule *rule = key->rule;
+	char expected[128];
+	if (node->kind != TREE_LIST)
+		return wrong(key, node, rule->list_form, e);
+	if (yaml_tree_count(node) < (size_t)rule->min)
+		return err_set(e, ERR_INVALID, "expected %s, got an empty list", rule->list_form);
+	*list = calloc(yaml_tree_count(node) + 1, sizeof **list);
+	if (!*list)
 		return err_nomem(e);
+	snprintf(expected, sizeof expected, "%s in each entry", rule->item_form);
 	for (const struct yaml_tree *child = node->first; child; child = child->next) {
 		if (!is_scalar(child) || !child->text[0])
-			return wrong(key, child, "the path of a directory in each entry", e);
+			return wrong(key, child, expected, e);
+		enum err_code rc = rule->check ? rule->check(child->text, e) : ERR_OK;
+		if (rc != ERR_OK)
+			return rc;
 		char *copy = strdup(child->text);
 		if (!copy)
 			return err_nomem(e);
-		c->sql_directories[c->n_sql_directories++] = copy;
+		(*list)[(*count)++] = copy;
 	}
 	return ERR_OK;
 }
@@ -224,7 +231,8 @@ enum err_code config_value_set(const struct config_key *key, const struct yaml_t
 	case KEY_CHOICE:
 		return set_choice(key, node, field, e);
 	case KEY_LIST:
-		return set_list(key, node, base, e);
+		return set_list(
+		        key, node, (char ***)(void *)field, (size_t *)(void *)((char *)base + key->rule->count), e);
 	case KEY_QUEUES:
 		return set_queues(key, node, base, e);
 	}

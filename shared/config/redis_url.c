@@ -8,6 +8,7 @@
 #include "shared/config/url.h"
 
 #define REDIS_PORT 6379
+#define SENTINEL_PORT 26379
 
 static enum err_code wrong(struct err *e, const char *got)
 {
@@ -46,6 +47,8 @@ static enum err_code read_host(struct span s, struct redis_url *out, struct err 
 {
 	struct span host;
 	bool ipv6;
+	if (s.len == 0)
+		return ERR_OK;
 	out->port = REDIS_PORT;
 	const char *why = url_read_host(s, &host, &ipv6, &out->port);
 	if (why || host.len == 0)
@@ -93,7 +96,34 @@ static enum err_code read_unix(struct span s, struct redis_url *out, struct err 
 	return decode(path, "a path with a % that is not followed by two hex digits", &out->path, e);
 }
 
+static bool names_host(const struct redis_url *url)
+{
+	return url->host || url->path;
+}
+
 enum err_code redis_url_parse(const char *text, struct redis_url *out, struct err *e)
+{
+	enum err_code rc = redis_url_parse_any(text, out, e);
+	if (rc || names_host(out))
+		return rc;
+	redis_url_fini(out);
+	return wrong(e, "no host");
+}
+
+enum err_code redis_sentinel_parse(const char *text, char **host, int *port, struct err *e)
+{
+	struct span found;
+	bool ipv6;
+	*host = NULL;
+	*port = SENTINEL_PORT;
+	const char *why = url_read_host(span_of(text), &found, &ipv6, port);
+	if (why || found.len == 0)
+		return err_set(e, ERR_INVALID, "expected the address of a Sentinel, " REDIS_SENTINEL_FORM ", got %s",
+		        why ? why : "no host");
+	return span_keep(found, host, e);
+}
+
+enum err_code redis_url_parse_any(const char *text, struct redis_url *out, struct err *e)
 {
 	struct span s = span_of(text);
 	enum err_code rc;

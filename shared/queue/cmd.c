@@ -26,6 +26,7 @@ void cmd_reset(struct cmd *c)
 	c->rest = 0;
 	c->script = NULL;
 	c->joins = false;
+	c->durable = false;
 	c->failed = false;
 }
 
@@ -111,6 +112,11 @@ void cmd_script(struct cmd *c, enum script_id id, size_t keys)
 	c->script = &scripts[id];
 	c->keys = keys;
 	c->first = c->text.len;
+}
+
+void cmd_durable(struct cmd *c)
+{
+	c->durable = true;
 }
 
 void cmd_joins(struct cmd *c)

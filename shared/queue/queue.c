@@ -43,6 +43,7 @@ static void ask_accept(struct cmd *c, const char *prefix, const struct job_spec 
 	char counter[16 + 2 * QUEUE_NAME_MAX];
 	snprintf(counter, sizeof counter, "accepted|%s|%s", j->queue, j->task);
 	cmd_script(c, SCRIPT_ACCEPT, 3);
+	cmd_durable(c);
 	cmd_addkey(c, prefix, "job:", j->id);
 	cmd_addkey(c, prefix, "queue:", j->queue);
 	cmd_addkey(c, prefix, "stats", NULL);
@@ -72,6 +73,7 @@ void queue_ask_enqueue(struct cmd *c, const char *prefix, const struct job_spec 
 		return;
 	}
 	cmd_script(c, SCRIPT_ENQUEUE, 5 + 3 * n);
+	cmd_durable(c);
 	cmd_addkey(c, prefix, "stats", NULL);
 	cmd_addkey(c, prefix, "scheduled", NULL);
 	add_group_keys(c, prefix, group);
@@ -199,6 +201,7 @@ void queue_ask_cancel(
 {
 	const char *group = group_id ? group_id : n ? jobs[0].group : "";
 	cmd_script(c, SCRIPT_CANCEL, 5 + 2 * n);
+	cmd_durable(c);
 	cmd_addkey(c, prefix, "scheduled", NULL);
 	cmd_addkey(c, prefix, "purges", NULL);
 	add_group_keys(c, prefix, group);

@@ -15,6 +15,8 @@
  *   group:<id>:jobs   list of the job ids
  *   group:<id>:wait   list of the ids that wait for a place in the group
  *   runs              counter: the fencing token
+ *   epoch             hash: replid (Redis' name for the history that `runs` was last counted in), since (ms, by Redis' clock:
+ *                     when that began; 0: it is the first)
  *   stats             hash: counters of the whole fleet
  *   workers           hash: instance -> JSON
  *   purges            hash: job id -> "run results-db": results to be dropped

@@ -8,108 +8,36 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 
-#include "shared/base/parse.h"
+#include "shared/base/clock.h"
 #include "shared/config/redis_url.h"
+#include "shared/queue/sentinel.h"
 
 #define JOINED_MAX 64 /* calls in one: nobody else is served meanwhile */
 #define SCRIPT_HEAD 3 /* arguments before the keys: EVALSHA, digest, number of keys */
+#define PEER_SIZE (SENTINEL_HOST_MAX + 16)
+#define PAUSE_FIRST_MS 50 /* between two vain questions for the master */
+#define PAUSE_MAX_MS 800
+#define REPLICAS_MS 1000 /* most time that replicas have to confirm; at most half of redis.timeout */
 
 struct redis {
 	const struct config *config; /* borrowed */
 	redisContext *ctx;           /* NULL: not connected */
 	int64_t timeout_ms;          /* of reads, as wished */
 	int64_t timeout_set_ms;      /* as set on ctx */
+	char peer[PEER_SIZE];        /* redis_peer */
+	struct sentinels *sentinels; /* NULL: redis.url says where Redis is */
+	int64_t pause_ms, again_ms;  /* with sentinels: the pause after a failure, its end (monotonic), and */
+	struct err why;              /* what is said meanwhile */
 	pthread_mutex_t lock;        /* guards fd against redis_interrupt */
 	int fd;                      /* of ctx, -1 when none */
 };
 
-/* --- replies --- */
-
-static const redisReply *raw(const struct reply *r)
-{
-	return (const redisReply *)(const void *)r;
-}
-
 static struct reply *cooked(void *r)
 {
 	return (struct reply *)r;
-}
-
-enum reply_type reply_type(const struct reply *r)
-{
-	if (!r)
-		return REPLY_NIL;
-	switch (raw(r)->type) {
-	case REDIS_REPLY_STRING:
-	case REDIS_REPLY_STATUS:
-		return REPLY_TEXT;
-	case REDIS_REPLY_INTEGER:
-		return REPLY_INTEGER;
-	case REDIS_REPLY_ARRAY:
-		return REPLY_ARRAY;
-	case REDIS_REPLY_ERROR:
-		return REPLY_ERROR;
-	default:
-		return REPLY_NIL;
-	}
-}
-
-const char *reply_text(const struct reply *r, size_t *len)
-{
-	bool text = reply_type(r) == REPLY_TEXT || reply_type(r) == REPLY_ERROR;
-	if (len)
-		*len = text ? (size_t)raw(r)->len : 0;
-	return text ? raw(r)->str : "";
-}
-
-int64_t reply_i64(const struct reply *r, int64_t fallback)
-{
-	if (reply_type(r) == REPLY_INTEGER)
-		return raw(r)->integer;
-	size_t len;
-	const char *text = reply_text(r, &len);
-	int64_t v;
-	return reply_type(r) == REPLY_TEXT && parse_i64(text, len, INT64_MIN, INT64_MAX, &v) ? v : fallback;
-}
-
-size_t reply_count(const struct reply *r)
-{
-	return reply_type(r) == REPLY_ARRAY ? raw(r)->elements : 0;
-}
-
-const struct reply *reply_at(const struct reply *r, size_t i)
-{
-	return i < reply_count(r) ? cooked(raw(r)->element[i]) : NULL;
-}
-
-const struct reply *reply_field(const struct reply *r, const char *name)
-{
-	for (size_t i = 0; i + 1 < reply_count(r); i += 2)
-		if (strcmp(reply_text(reply_at(r, i), NULL), name) == 0)
-			return reply_at(r, i + 1);
-	return NULL;
-}
-
-void reply_free(struct reply *r)
-{
-	if (r)
-		freeReplyObject(r);
-}
-
-enum err_code reply_error(const struct reply *r, struct err *e)
-{
-	/* The server's state, not our command's fault (redis 7 src/server.c, "shared" errors). */
-	static const char *const states[] = {"OOM", "MISCONF", "LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS",
-	        "NOAUTH", "CLUSTERDOWN", "TRYAGAIN", "BUSY ", "UNBLOCKED", "NOPERM", "WRONGPASS"};
-	if (reply_type(r) != REPLY_ERROR)
-		return ERR_OK;
-	const char *text = reply_text(r, NULL);
-	for (size_t i = 0; i < sizeof states / sizeof *states; i++)
-		if (strncmp(text, states[i], strlen(states[i])) == 0)
-			return err_set(e, ERR_UNAVAILABLE, "Redis cannot serve now: %s", text);
-	return err_set(e, ERR_PERMANENT, "Redis refused a command: %s", text);
 }
 
 /* --- the connection --- */
@@ -121,6 +49,13 @@ struct redis *redis_new(const struct config *c)
 		return NULL;
 	r->config = c;
 	r->fd = -1;
+	if (c->redis.n_sentinels > 0) {
+		r->sentinels = sentinels_new(c);
+		if (!r->sentinels) {
+			free(r);
+			return NULL;
+		}
+	}
 	pthread_mutex_init(&r->lock, NULL);
 	return r;
 }
@@ -140,6 +75,7 @@ void redis_free(struct redis *r)
 	if (!r)
 		return;
 	redis_disconnect(r);
+	sentinels_free(r->sentinels);
 	pthread_mutex_destroy(&r->lock);
 	free(r);
 }
@@ -147,6 +83,11 @@ void redis_free(struct redis *r)
 bool redis_connected(const struct redis *r)
 {
 	return r->ctx != NULL;
+}
+
+const char *redis_peer(const struct redis *r)
+{
+	return r->peer;
 }
 
 void redis_interrupt(struct redis *r)
@@ -195,30 +136,60 @@ static bool hung_up(struct redis *r)
 	return poll(&p, 1, 0) != 0;
 }
 
-static enum err_code simple(struct redis *r, int argc, const char **argv, struct err *e)
+/* One command of the greeting; an error reply is an error. until_ms: the time limit of the whole greeting (monotonic), 0:
+ * redis.timeout for each command. */
+static enum err_code greet(
+        struct redis *r, int argc, const char **argv, int64_t until_ms, struct reply **reply, struct err *e)
 {
-	redisReply *reply = redisCommandArgv(r->ctx, argc, argv, NULL);
-	if (!reply)
+	if (until_ms) {
+		int64_t left = until_ms - clock_mono_ms();
+		redisSetTimeout(r->ctx, to_timeval(left > 1 ? left : 1));
+		r->timeout_set_ms = -1;
+	}
+	redisReply *got = redisCommandArgv(r->ctx, argc, argv, NULL);
+	if (!got)
 		return broken(r, e);
-	enum err_code rc = reply_error(cooked(reply), e);
-	freeReplyObject(reply);
+	*reply = cooked(got);
+	return reply_error(*reply, e);
+}
+
+static enum err_code greet_simply(struct redis *r, int argc, const char **argv, int64_t until_ms, struct err *e)
+{
+	struct reply *reply = NULL;
+	enum err_code rc = greet(r, argc, argv, until_ms, &reply, e);
+	reply_free(reply);
 	return rc;
 }
 
-static enum err_code log_in(struct redis *r, const struct redis_url *url, struct err *e)
+static enum err_code check_role(struct redis *r, int64_t until_ms, struct err *e)
+{
+	const char *argv[] = {"ROLE"};
+	struct reply *reply = NULL;
+	enum err_code rc = greet(r, 1, argv, until_ms, &reply, e);
+	const char *role = reply_text(reply_at(reply, 0), NULL);
+	if (rc == ERR_OK && strcmp(role, "master") != 0)
+		rc = err_set(e, ERR_UNAVAILABLE, "its role is '%.20s', not master", role);
+	reply_free(reply);
+	return rc;
+}
+
+static enum err_code log_in(struct redis *r, const struct redis_url *url, int64_t until_ms, struct err *e)
 {
 	enum err_code rc = ERR_OK;
 	if (url->password) {
 		const char *with_user[] = {"AUTH", url->user, url->password};
 		const char *without[] = {"AUTH", url->password};
-		rc = url->user && url->user[0] ? simple(r, 3, with_user, e) : simple(r, 2, without, e);
+		bool user = url->user && url->user[0];
+		rc = greet_simply(r, user ? 3 : 2, user ? with_user : without, until_ms, e);
 	}
 	if (rc == ERR_OK && url->db > 0) {
 		char digits[16];
 		snprintf(digits, sizeof digits, "%d", url->db);
 		const char *select[] = {"SELECT", digits};
-		rc = simple(r, 2, select, e);
+		rc = greet_simply(r, 2, select, until_ms, e);
 	}
+	if (rc == ERR_OK && r->sentinels)
+		rc = check_role(r, until_ms, e);
 	if (rc != ERR_OK)
 		redis_disconnect(r);
 	return rc;
@@ -237,33 +208,109 @@ static void tune_socket(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
 }
 
+/* Connects to host and port, or, host being NULL, to the url's socket. until_ms as in greet. */
+static enum err_code open_link(
+        struct redis *r, const struct redis_url *url, const char *host, int port, int64_t until_ms, struct err *e)
+{
+	int64_t ms = until_ms ? until_ms - clock_mono_ms() : r->config->redis.connect_timeout_ms;
+	struct timeval timeout = to_timeval(ms > 1 ? ms : 1);
+	r->ctx = host ? redisConnectWithTimeout(host, port, timeout) : redisConnectUnixWithTimeout(url->path, timeout);
+	if (!r->ctx)
+		return err_nomem(e);
+	if (r->ctx->err)
+		return broken(r, e);
+	if (host)
+		tune_socket(r->ctx->fd);
+	pthread_mutex_lock(&r->lock);
+	r->fd = r->ctx->fd;
+	pthread_mutex_unlock(&r->lock);
+	r->timeout_set_ms = -1;
+	apply_timeout(r);
+	enum err_code rc = log_in(r, url, until_ms, e);
+	if (rc != ERR_OK)
+		return rc;
+	apply_timeout(r);
+	if (host)
+		snprintf(r->peer, sizeof r->peer, "%s:%d", host, port);
+	else
+		snprintf(r->peer, sizeof r->peer, "%s", url->path);
+	return ERR_OK;
+}
+
+/* Asks Sentinel after Sentinel until one names a server that is the master. e is about the last of them, or about the server
+ * that was named. */
+static enum err_code find_master(struct redis *r, const struct redis_url *url, struct err *e)
+{
+	int64_t until = clock_mono_ms() + r->config->redis.connect_timeout_ms;
+	struct sentinel_answer at = {.port = 0}, tried = {.port = 0};
+	size_t n = sentinels_count(r->sentinels), answered = n;
+	enum err_code rc = ERR_UNAVAILABLE;
+	for (size_t i = 0; i < n && rc == ERR_UNAVAILABLE; i++) {
+		struct err why = ERR_INIT;
+		rc = sentinels_ask(r->sentinels, i, until, &at, &why);
+		if (rc != ERR_OK) {
+			if (tried.port == 0)
+				*e = why;
+			continue;
+		}
+		answered = answered < n ? answered : i;
+		rc = ERR_UNAVAILABLE;
+		if (at.port == tried.port && strcmp(at.host, tried.host) == 0)
+			continue;
+		tried = at;
+		rc = open_link(r, url, at.host, at.port, until, e);
+		if (rc == ERR_OK)
+			answered = i;
+		else
+			err_prefix(e, "%s:%d, master by word of a Sentinel", at.host, at.port);
+	}
+	if (answered < n)
+		sentinels_prefer(r->sentinels, answered);
+	return rc;
+}
+
+/* Half of it by chance: when a master goes, all its clients ask at once. */
+static void pause_search(struct redis *r)
+{
+	uint32_t random = 0;
+	ssize_t ignored = getrandom(&random, sizeof random, 0);
+	(void)ignored;
+	int64_t pause = r->pause_ms ? r->pause_ms * 2 : PAUSE_FIRST_MS;
+	r->pause_ms = pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS;
+	r->again_ms = clock_mono_ms() + r->pause_ms / 2 + random % (r->pause_ms / 2 + 1);
+}
+
+static enum err_code connect_by_sentinels(struct redis *r, struct err *e)
+{
+	struct redis_url url = {.db = 0};
+	struct err why = ERR_INIT;
+	if (clock_mono_ms() < r->again_ms)
+		return err_set(e, r->why.code, "%s", r->why.text);
+	enum err_code rc = r->config->redis.url[0] ? redis_url_parse_any(r->config->redis.url, &url, &why) : ERR_OK;
+	if (rc == ERR_OK)
+		rc = find_master(r, &url, &why);
+	redis_url_fini(&url);
+	if (rc == ERR_OK) {
+		r->pause_ms = r->again_ms = 0;
+		return ERR_OK;
+	}
+	r->why = why;
+	pause_search(r);
+	return err_set(e, why.code, "%s", why.text);
+}
+
 enum err_code redis_connect(struct redis *r, struct err *e)
 {
 	if (r->ctx && hung_up(r))
 		redis_disconnect(r);
 	if (r->ctx)
 		return ERR_OK;
+	if (r->sentinels)
+		return connect_by_sentinels(r, e);
 	struct redis_url url;
 	enum err_code rc = redis_url_parse(r->config->redis.url, &url, e);
-	if (rc != ERR_OK)
-		return rc;
-	struct timeval timeout = to_timeval(r->config->redis.connect_timeout_ms);
-	r->ctx = url.path ? redisConnectUnixWithTimeout(url.path, timeout)
-	                  : redisConnectWithTimeout(url.host, url.port, timeout);
-	if (!r->ctx) {
-		rc = err_nomem(e);
-	} else if (r->ctx->err) {
-		rc = broken(r, e);
-	} else {
-		if (!url.path)
-			tune_socket(r->ctx->fd);
-		pthread_mutex_lock(&r->lock);
-		r->fd = r->ctx->fd;
-		pthread_mutex_unlock(&r->lock);
-		r->timeout_set_ms = -1;
-		apply_timeout(r);
-		rc = log_in(r, &url, e);
-	}
+	if (rc == ERR_OK)
+		rc = open_link(r, &url, url.host, url.port, 0, e);
 	redis_url_fini(&url);
 	return rc;
 }
@@ -338,7 +385,7 @@ static enum err_code read_joined(struct redis *r, size_t k, struct reply **repli
 {
 	struct reply *whole = NULL;
 	enum err_code rc = read_reply(r, &whole, e);
-	if (rc != ERR_OK || reply_type(whole) != REPLY_ARRAY) {
+	if (rc != ERR_OK || !whole || reply_type(whole) != REPLY_ARRAY) {
 		replies[0] = whole;
 		return rc;
 	}
@@ -373,6 +420,52 @@ static enum err_code send_again(
 	return rc;
 }
 
+/* Are those of the commands that are durable with enough replicas? Else their replies are taken away: what they say may not
+ * outlive the master. */
+static enum err_code await_replicas(
+        struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e)
+{
+	int wanted = r->config->redis.wait_replicas;
+	bool any = false;
+	for (size_t i = 0; i < n; i++)
+		any = any || cmds[i]->durable;
+	if (!any || wanted == 0)
+		return ERR_OK;
+	int64_t ms = r->config->redis.timeout_ms / 2;
+	struct cmd c;
+	struct reply *reply = NULL;
+	cmd_init(&c);
+	cmd_addstr(&c, "WAIT");
+	cmd_addi64(&c, wanted);
+	cmd_addi64(&c, ms < REPLICAS_MS ? ms : REPLICAS_MS);
+	enum err_code rc = append(r, &c, false, e);
+	if (rc == ERR_OK)
+		rc = read_reply(r, &reply, e);
+	int64_t have = reply_i64(reply, 0);
+	if (rc == ERR_OK && have < wanted)
+		rc = err_set(e, ERR_UNAVAILABLE,
+		        "Redis: %lld of %d replicas have confirmed it in time: it may or may not be lost",
+		        (long long)have, wanted);
+	for (size_t i = 0; i < n && rc != ERR_OK; i++)
+		if (cmds[i]->durable) {
+			reply_free(replies[i]);
+			replies[i] = NULL;
+		}
+	reply_free(reply);
+	cmd_fini(&c);
+	return rc;
+}
+
+/* What is no master any more is left: the next call looks for the one that is. */
+static void leave_replica(struct redis *r, struct reply *const *replies, size_t n)
+{
+	static const char *const words[] = {"READONLY", "MASTERDOWN"};
+	for (size_t i = 0; i < n && r->ctx; i++)
+		for (size_t w = 0; w < 2 && r->ctx && reply_type(replies[i]) == REPLY_ERROR; w++)
+			if (strncmp(reply_text(replies[i], NULL), words[w], strlen(words[w])) == 0)
+				redis_disconnect(r);
+}
+
 enum err_code redis_pipeline(struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e)
 {
 	for (size_t i = 0; i < n; i++)
@@ -393,8 +486,11 @@ enum err_code redis_pipeline(struct redis *r, struct cmd *const *cmds, size_t n,
 		k = joined(cmds + i, n - i);
 		rc = send_again(r, cmds + i, k, replies + i, e);
 	}
+	if (rc == ERR_OK)
+		rc = await_replicas(r, cmds, n, replies, e);
 	if (rc == ERR_NOMEM)
 		redis_disconnect(r); /* half a pipeline may be in its buffer */
+	leave_replica(r, replies, n);
 	return rc;
 }
 

@@ -1,8 +1,14 @@
-/* One connection to Redis: hiredis and nothing else of the project knows it.
+/* One connection to Redis: hiredis, which nobody else of the project knows (but sentinel.c).
  *
  * Commands are built in a struct cmd (binary-safe, never through a format), sent as a pipeline, and answered by borrowed
  * struct reply trees. Scripts are called by EVALSHA; when Redis does not know one, it is sent whole (EVAL) and the call
  * goes on. A broken connection is dropped and made anew at the next call (never redisReconnect).
+ *
+ * With redis.sentinels each new connection begins with the question who is the master (sentinel.h), and is one only when the
+ * server there says so itself (ROLE). All of it, to the last answer, takes at most redis.connect_timeout; after a failure
+ * calls fail at once for a while (50 ms, doubling to 800 ms, half of it by chance). A connection is dropped, so that the next call asks again, when
+ * the server has become a replica (READONLY, MASTERDOWN) or cuts it, which Sentinel sees to. (LOADING is no reason: who
+ * loads was and still is what it is taken for.)
  * Thread rule: one struct redis per thread, except redis_interrupt.
  */
 #ifndef DB_QUEUE_REDIS_H
@@ -28,7 +34,8 @@ struct cmd {
 	size_t keys;                 /* of a script: how many; they begin at first */
 	size_t first, args; /* where in text the keys begin, and, of one that joins, the arguments behind them */
 	bool joins;
-	bool failed; /* an add failed: the command is refused when it is sent */
+	bool durable; /* cmd_durable */
+	bool failed;  /* an add failed: the command is refused when it is sent */
 };
 
 void cmd_init(struct cmd *c);
@@ -40,6 +47,9 @@ void cmd_script(struct cmd *c, enum script_id id, size_t keys);
  * deal cheaper, with the keys of all and then the arguments of all. Such a script answers a list with an item for each,
  * an error being an item too; an error of the whole call means that it has done nothing. */
 void cmd_joins(struct cmd *c);
+/* What this command writes is promised to somebody: with redis.wait_replicas its reply counts only when so many replicas have
+ * it. If they have not in time, redis_pipeline takes the reply away (and it is unknown whether a failover will lose it). */
+void cmd_durable(struct cmd *c);
 void cmd_add(struct cmd *c, const void *bytes, size_t len);
 void cmd_addstr(struct cmd *c, const char *text);
 void cmd_addi64(struct cmd *c, int64_t v);
@@ -81,13 +91,16 @@ void redis_free(struct redis *r);
 /* Connects if it is not connected (or the peer has hung up meanwhile). Called by redis_pipeline as needed. */
 enum err_code MUST_CHECK redis_connect(struct redis *r, struct err *e);
 bool redis_connected(const struct redis *r);
+/* Which server that is: "host:port" or the socket's path, "" before the first connection. Valid until the next one. */
+const char *redis_peer(const struct redis *r);
 void redis_disconnect(struct redis *r);
 /* How long the next reads may take; a blocking command needs its BLOCK and some seconds more. 0 = redis.timeout. */
 void redis_set_timeout(struct redis *r, int64_t ms);
 
 /* Sends n commands in one write and reads their replies. replies[i] is owned by the caller, an error reply of one
  * command is in its place (reply_error). When the connection fails: ERR_UNAVAILABLE, every reply that was not read is
- * NULL, and it is unknown whether those commands were executed. */
+ * NULL, and it is unknown whether those commands were executed. The same for commands that are durable (cmd_durable), when too
+ * few replicas have confirmed them. */
 enum err_code MUST_CHECK redis_pipeline(
         struct redis *r, struct cmd *const *cmds, size_t n, struct reply **replies, struct err *e);
 /* One command; an error reply is turned into an error (reply_error) and *reply is then NULL. */

@@ -127,13 +127,14 @@ enum err_code work_read_entry(const struct reply *r, struct work_entry *out, str
 void work_ask_start(struct cmd *c, const char *prefix, const char *queue, const struct work_entry *entry,
         const char *consumer, const char *worker, int64_t stale)
 {
-	cmd_script(c, SCRIPT_START, 6);
+	cmd_script(c, SCRIPT_START, 7);
 	cmd_addkey(c, prefix, "queue:", queue);
 	cmd_addkey(c, prefix, "job:", entry->job_id);
 	cmd_addkey(c, prefix, "waiting:", queue);
 	cmd_addkey(c, prefix, "runs", NULL);
 	cmd_addkey(c, prefix, "stats", NULL);
 	cmd_addkey(c, prefix, "group:", entry->group);
+	cmd_addkey(c, prefix, "epoch", NULL);
 	cmd_addstr(c, entry->entry);
 	cmd_addstr(c, consumer);
 	cmd_addstr(c, entry->job_id);

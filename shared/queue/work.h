@@ -12,6 +12,23 @@
  *   worker dies in STARTED: the entry stays pending in the group; when it has been idle for the lease, any worker's
  *   start takes it over (deaths + 1, a new run number). finish(RETURN): STARTED -> PENDING, the entry keeps its place.
  *   delete, in any state: the hash is gone; a stream entry without a hash that names it is dropped where it is met.
+ *
+ * Failover. A replica that is promoted may have missed the last words of its master, and a Redis that comes back from its
+ * append-only file the last second; a master that is cut off may even go on for a while, unheard. What must hold then:
+ *   run numbers    start notices that Redis' history is another one (master_replid: new with every promotion and every start
+ *                  of a master) and begins to count far beyond all that can have been handed out unheard: at its clock in us,
+ *                  which the count of runs never reaches by itself, and at least 10^9 further. So no number comes twice,
+ *                  and what is handed out now is newer than what was handed out by anybody before.
+ *   start unheard  The job waits here (PENDING) while a worker runs it. Its next beat, which the listener's new subscription
+ *                  asks for at once, is told that the run is lost. Should it publish before, its number is older than that of
+ *                  the run that begins here: start asks every job that was accepted before the promotion to be fenced off
+ *                  first (`fence`), after which the results database refuses the older one; what it published before
+ *                  is replaced by the new run, and finish tells it LOST, upon which it takes its result back.
+ *   finish unheard The job is STARTED here, with a worker that does not know of it any more: its lease ends, it runs again.
+ *   beat unheard   The lease seems older than it is: at worst the job runs again, under a newer number.
+ *   entry ids      are made of a clock: two masters can give the same one to two jobs. An entry that seems to be forgotten is
+ *                  removed only when it names the job that it was taken for.
+ *   accept, cancel unheard would break a promise: only those wait for replicas (redis.wait_replicas, cmd_durable).
  */
 #ifndef DB_QUEUE_WORK_H
 #define DB_QUEUE_WORK_H
@@ -55,8 +72,8 @@ void work_ask_start(struct cmd *c, const char *prefix, const char *queue, const 
 
 /* A run as it was ordered; its arguments are borrowed from the reply. */
 struct work_order {
-	int64_t run;    /* the fencing token */
-	bool fence;     /* an older run may still be alive: fence it off in the results database first */
+	int64_t run; /* the fencing token */
+	bool fence; /* an older run may still be alive, known here or not: fence it off in the results database first */
 	int64_t deaths; /* how many workers have died running it */
 	struct job_order job;
 	int64_t retried;                                /* retries that are spent */

@@ -25,7 +25,7 @@ MAY_INCLUDE = {
 # Headers that stay inside the module that wraps them: pattern of the header, pattern of those who may. Tests may too.
 PRIVATE = (
     (r'fcgi(app|os|_\w+)?\.h|fastcgi\.h', r'fcgi/loop\.c'),
-    (r'hiredis/.*', r'shared/queue/redis\.c'),
+    (r'hiredis/.*', r'shared/queue/(redis|reply|sentinel)\.c'),
     (r'libpq-fe\.h|postgresql/.*', r'shared/db/pg_\w+\.[ch]'),
     (r'mysql\.h|mysql/.*|mariadb.*|errmsg\.h|mysqld_error\.h', r'shared/db/mysql_\w+\.[ch]'),
     (r'shared/db/mysql_(?!ops)\w+\.h', r'shared/db/mysql_\w+\.[ch]'),

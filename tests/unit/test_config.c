@@ -118,7 +118,8 @@ static void test_config_names_an_unknown_key_and_what_was_meant(void **state)
 	        "t.yml:9: expire.lock_tiemout: expected one of batch, lock_timeout, got an unknown key (did you mean "
 	        "lock_timeout?)");
 	fixture_refused("redis:\n  ulr: redis://h\n", NULL,
-	        "t.yml:2: redis.ulr: expected one of url, prefix, connect_timeout, timeout, got an unknown key (did "
+	        "t.yml:2: redis.ulr: expected one of url, sentinels, master, sentinel_username, sentinel_password, "
+	        "wait_replicas, prefix, connect_timeout, timeout, got an unknown key (did "
 	        "you mean "
 	        "url?)");
 	fixture_refused(

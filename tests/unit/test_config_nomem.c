@@ -25,16 +25,18 @@ static enum err_code load(void *ctx, struct err *e)
 static void test_config_load_survives_the_failure_of_every_allocation(void **state)
 {
 	(void)state;
-	static const char text[] = "redis: {url: 'redis://localhost'}\n"
-	                           "sources:\n"
-	                           "  ledger: {type: postgres, dsn: 'host=a'}\n"
-	                           "  my: {type: mariadb, dsn: 'u:p@tcp(h:1)/d?tls=true&ssl_ca=/ca'}\n"
-	                           "  ch: {type: clickhouse, dsn: 'https://u:p@h:1/d?ca=/ca&a=b'}\n"
-	                           "results:\n"
-	                           "  reports: {type: mysql, dsn: 'mysql://u:p@h/d'}\n"
-	                           "worker: {queues: {a: 1, b: 2}}\n";
+	static const char text[] =
+	        "redis: {url: 'redis://:p@/1', sentinels: [a, 'b:1'], master: m, sentinel_password: x}\n"
+	        "sources:\n"
+	        "  ledger: {type: postgres, dsn: 'host=a'}\n"
+	        "  my: {type: mariadb, dsn: 'u:p@tcp(h:1)/d?tls=true&ssl_ca=/ca'}\n"
+	        "  ch: {type: clickhouse, dsn: 'https://u:p@h:1/d?ca=/ca&a=b'}\n"
+	        "results:\n"
+	        "  reports: {type: mysql, dsn: 'mysql://u:p@h/d'}\n"
+	        "worker: {queues: {a: 1, b: 2}}\n";
 	char *env[] = {"DUNGBEETLE_SOURCES__LEDGER__DSN=host=x", "DUNGBEETLE_SOURCES__LEDGER__PASSWORD_FILE=t.yml",
-	        "DUNGBEETLE_SQL_DIRECTORIES=a:b", "DUNGBEETLE_LOG__LEVEL=warn", NULL};
+	        "DUNGBEETLE_SQL_DIRECTORIES=a:b", "DUNGBEETLE_REDIS__SENTINELS=c:1,d", "DUNGBEETLE_LOG__LEVEL=warn",
+	        NULL};
 	const char *directories[] = {"x", "y"};
 	struct cfg_queue queues[] = {{(char[]){"q"}, 1}};
 	struct config_flags plain = {.program = PROGRAM_WORKER, .config_path = "t.yml"}, all = plain;

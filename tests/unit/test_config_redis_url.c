@@ -121,12 +121,59 @@ static void test_redis_url_never_repeats_a_secret(void **state)
 	}
 }
 
+static void test_redis_url_may_name_no_host_where_sentinels_do(void **state)
+{
+	(void)state;
+	static const char *const texts[] = {"redis://", "redis:///3", "redis://u:p@/3", "redis://:p@"};
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		struct redis_url url;
+		struct err e = ERR_INIT;
+		assert_int_equal(redis_url_parse_any(texts[i], &url, &e), ERR_OK);
+		assert_true(!url.host && !url.path && url.port == 0);
+		assert_int_equal(url.db, strchr(texts[i], '3') ? 3 : 0);
+		assert_int_equal(url.password != NULL, strchr(texts[i], '@') != NULL);
+		redis_url_fini(&url);
+	}
+	struct redis_url url;
+	struct err e = ERR_INIT;
+	assert_int_equal(redis_url_parse_any("redis://:6379", &url, &e), ERR_INVALID);
+	assert_non_null(strstr(e.text, "got no host"));
+}
+
+static void test_redis_sentinel_is_host_and_port(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text, *host;
+		int port;
+	} right[] = {{"h", "h", 26379}, {"10.0.0.1:5", "10.0.0.1", 5}, {"[::1]:7", "::1", 7},
+	        {"[fe80::1%eth0]", "fe80::1%eth0", 26379}};
+	static const char *const wrong[] = {
+	        "", ":26379", "h:", "h:0", "h:65536", "h:x", "a b", "redis://h", "h:1:2", "::1", "[::1"};
+	struct err e = ERR_INIT;
+	char *host;
+	int port;
+	for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
+		assert_int_equal(redis_sentinel_parse(right[i].text, &host, &port, &e), ERR_OK);
+		assert_string_equal(host, right[i].host);
+		assert_int_equal(port, right[i].port);
+		free(host);
+	}
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		assert_int_equal(redis_sentinel_parse(wrong[i], &host, &port, &e), ERR_INVALID);
+		assert_null(host);
+		assert_true(strncmp(e.text, "expected the address of a Sentinel, host[:port], got ", 53) == 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_redis_url_reads_every_part),
 	        cmocka_unit_test(test_redis_url_refuses_what_it_cannot_mean),
 	        cmocka_unit_test(test_redis_url_never_repeats_a_secret),
+	        cmocka_unit_test(test_redis_url_may_name_no_host_where_sentinels_do),
+	        cmocka_unit_test(test_redis_sentinel_is_host_and_port),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,9 +14,13 @@ if j[1] ~= run or j[3] ~= entry then
 		return {'OK'} -- said before; that answer was lost on the way
 	end
 	if j[3] ~= entry then
-		-- The job was deleted, and this entry with it; nobody else will take it off the stream.
-		call('XACK', KEYS[1], 'workers', entry)
-		call('XDEL', KEYS[1], entry)
+		-- The job was deleted, and this entry with it; nobody else will take it off the stream. (Unless there was a failover,
+		-- and the entry is another job's that has got the same id by chance: work.h.)
+		local e = call('XRANGE', KEYS[1], entry, entry)[1]
+		if not e or e[2][2] == id then
+			call('XACK', KEYS[1], 'workers', entry)
+			call('XDEL', KEYS[1], entry)
+		end
 	end
 	return {'LOST'}
 end

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Begins a run of the job whose stream entry a slot has just claimed, or (stale >= 0) takes over an entry whose owner is
 -- dead: one that has shown no sign of life for `stale` ms, or that was given back.
--- KEYS: stream, job, waiting, runs, stats, group
+-- KEYS: stream, job, waiting, runs, stats, group, epoch
 -- ARGV: entry, consumer, job id, worker, stale (ms; < 0 = claimed by this consumer), group id ('' = none)
 -- Returns: GONE (nothing to do any more) | BUSY (its owner lives)
 --       or RUN, run number, an older run may still be alive (0/1), deaths, spec, now (ms), retries spent, outage since (ms),
@@ -27,9 +27,13 @@ if reclaimed or p[3] > 1000 then
 end
 local j = call('HMGET', KEYS[2], 'entry', 'state', 'spec', 'deaths', 'retried', 'outage_since', 'attempt', 'queued_at')
 if j[1] ~= entry then
-	-- Deleted meanwhile (or deleted and queued again under another entry).
-	call('XACK', KEYS[1], 'workers', entry)
-	call('XDEL', KEYS[1], entry)
+	-- Deleted meanwhile (or deleted and queued again under another entry). After a failover the entry may be another job's,
+	-- that has got the same id by chance: work.h.
+	local e = call('XRANGE', KEYS[1], entry, entry)[1]
+	if not e or e[2][2] == id then
+		call('XACK', KEYS[1], 'workers', entry)
+		call('XDEL', KEYS[1], entry)
+	end
 	return {'GONE'}
 end
 local deaths = tonumber(j[4] or '0')
@@ -40,10 +44,15 @@ end
 local time = call('TIME')
 local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local run = call('INCR', KEYS[4])
-if run == 1 then
-	-- A new Redis, or an emptied one: the results databases may hold runs of before, and a run number never goes back.
-	run = ms * 1000
+local history, epoch = string.match(call('INFO', 'replication'), 'master_replid:(%x+)') or '', call('HMGET', KEYS[7], 'replid', 'since')
+local since = tonumber(epoch[2] or '0')
+if run == 1 or epoch[1] ~= history then
+	-- A new Redis or an emptied one, one that was started again, or a replica that was promoted: the results databases, and
+	-- workers, may hold runs that it never heard of, and a run number never goes back: work.h.
+	run = math.max(run + 1e9, ms * 1000)
+	since = epoch[1] and ms or 0
 	call('SET', KEYS[4], string.format('%.0f', run))
+	call('HSET', KEYS[7], 'replid', history, 'since', string.format('%.0f', since))
 end
 run = string.format('%.0f', run)
 -- accept.lua leaves it to the entry's id.
@@ -56,4 +65,5 @@ end
 if ARGV[6] ~= '' then
 	call('HSET', KEYS[6], 'began', 1)
 end
-return {'RUN', run, (reclaimed and not given_back) and 1 or 0, deaths, j[3], ms, j[5] or 0, j[6] or 0, queued_at}
+local fence = reclaimed and not given_back or tonumber(queued_at) < since
+return {'RUN', run, fence and 1 or 0, deaths, j[3], ms, j[5] or 0, j[6] or 0, queued_at}

@@ -35,7 +35,7 @@ DB_SRC := $(wildcard shared/db/*.c)
 FCGI_SRC := $(wildcard fcgi/*.c)
 EXPIRE_SRC := $(wildcard worker/expire*.c)
 WORKER_SRC := $(filter-out $(EXPIRE_SRC),$(wildcard worker/*.c))
-LUA := $(wildcard shared/queue/lua/*.lua)
+LUA := $(wildcard shared/queue/lua/*.lua shared/queue/lua/lib/*.lua)
 TEST_SRC := $(wildcard tests/unit/test_*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 

@@ -35,8 +35,11 @@ static void on_message(struct worker *w, const struct reply *r)
 	const char *payload = reply_text(reply_at(r, 2), NULL);
 	if (strcmp(name, "cancel") == 0)
 		on_cancel(w, payload);
-	else
+	else {
+		if (strcmp(payload, "handed") == 0)
+			atomic_store(&w->handed, true);
 		worker_wake(w, strcmp(payload, "purge") == 0 ? WAKE_JANITOR : WAKE_KEEPER);
+	}
 }
 
 static enum err_code subscribe(struct worker *w, struct redis *r, struct err *e)

@@ -55,7 +55,7 @@ static enum err_code connect_both(struct run *r, struct err *e)
 	struct slot *s = r->slot;
 	const struct cfg_source *cfg = NULL;
 	r->timeout_ms = r->order->job.timeout_ms;
-	enum err_code rc = connect_source(s, r->task, r->order->job.db, r->timeout_ms, &cfg, e);
+	enum err_code rc = connect_source(s, r->task, r->order, &cfg, e);
 	if (rc != ERR_OK)
 		return rc;
 	if (!r->timeout_ms)

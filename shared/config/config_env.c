@@ -102,9 +102,9 @@ static enum err_code put_key(
 	if (key->rule->kind == KEY_LIST)
 		return put_list(root, key->path, v, e);
 	if (key->rule->kind == KEY_QUEUES)
-		return err_set(e, ERR_INVALID,
-		        "%s: expected queues in the file or as --queue, got a variable, which cannot hold a map",
-		        v->origin);
+		return err_set(e, ERR_INVALID, "%s: expected %s, got a variable, which cannot hold a map", v->origin,
+		        strncmp(key->path, "worker.", 7) == 0 ? "queues in the file or as --queue"
+		                                              : "a map in the file");
 	const char *dot = strchr(key->path, '.');
 	snprintf(section, sizeof section, "%.*s", (int)(dot - key->path), key->path);
 	enum err_code rc = config_env_section(root, section, v->origin, &map, e);

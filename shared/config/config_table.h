@@ -25,13 +25,14 @@ enum key_kind {
 	KEY_SIZE,     /* int64_t, bytes */
 	KEY_CHOICE,   /* an enum: the index in choices */
 	KEY_LIST,     /* config.sql_directories */
-	KEY_QUEUES,   /* config.worker.queues */
+	KEY_QUEUES,   /* struct cfg_queue *, owned, and how many: see count */
 };
 
 struct key_rule {
 	enum key_kind kind;
 	size_t offset;              /* in struct config; for sources.* and results.* in their own struct */
 	size_t width;               /* of a KEY_INTEGER: sizeof its field */
+	size_t count;               /* of KEY_QUEUES: where in struct config their number is */
 	int64_t min, max;           /* of a number; of a text's length in bytes */
 	const char *const *choices; /* NULL-terminated */
 	const char *const *aliases; /* other names of choices: alias, choice, ..., NULL; or NULL */

@@ -169,6 +169,22 @@ static size_t list_sources(struct slot *s, const struct task *task)
 	return n;
 }
 
+/* The one source of a job that names it. */
+static size_t list_pinned(struct slot *s, const char *name)
+{
+	const struct cfg_source *cfg = config_source(s->worker->config, name);
+	if (cfg)
+		s->candidates[0] = (size_t)(cfg - s->worker->config->sources);
+	return cfg ? 1 : 0;
+}
+
+/* No job of a database that is down costs it a connection before a little time is over. */
+static enum err_code refused_lately(const struct slot *s, struct err *e)
+{
+	return err_set(e, ERR_UNAVAILABLE, "source '%s' has refused a connection a moment ago",
+	        s->worker->config->sources[s->candidates[0]].name);
+}
+
 /* One that is full is passed over; when no other takes the job, it waits for a place in any that was. */
 static enum err_code try_any(
         struct slot *s, size_t n, const struct work_order *order, const struct cfg_source **cfg, struct err *e)
@@ -181,8 +197,8 @@ static enum err_code try_any(
 		ssize_t ignored = getrandom(&random, sizeof random, 0);
 		(void)ignored;
 		size_t at = health_pick(w->health, s->candidates, n, random, clock_mono_ms(), &rest);
-		if (at == HEALTH_NONE && s->n_wanted == 0)
-			return rc; /* the last one's error stands */
+		if (at == HEALTH_NONE && s->n_wanted == 0) /* the last one's error stands, if one was tried */
+			return e->code ? rc : refused_lately(s, e);
 		place_leave(s);
 		if (at == HEALTH_NONE)
 			return err_set(e, ERR_BUSY, "all places (max_running) are taken");
@@ -214,13 +230,9 @@ enum err_code connect_source(struct slot *s, const struct task *task, const stru
 {
 	const char *pinned = order->job.db;
 	s->n_wanted = 0;
-	if (pinned[0]) {
-		*cfg = config_source(s->worker->config, pinned);
-		if (!*cfg)
-			return err_set(e, ERR_UNAVAILABLE, "this worker's configuration has no source '%s'", pinned);
-		return try_source(s, *cfg, order, e);
-	}
-	size_t n = list_sources(s, task);
+	size_t n = pinned[0] ? list_pinned(s, pinned) : list_sources(s, task);
+	if (n == 0 && pinned[0])
+		return err_set(e, ERR_UNAVAILABLE, "this worker's configuration has no source '%s'", pinned);
 	if (n == 0)
 		return err_set(
 		        e, ERR_UNAVAILABLE, "this worker's configuration has no source of task '%s'", task->name);

@@ -8,6 +8,7 @@
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/queue/place.h"
+#include "worker/health.h"
 #include "worker/json.h"
 #include "worker/place.h"
 #include "worker/worker.h"
@@ -54,6 +55,14 @@ static void describe_worker(const struct worker *w, size_t running, struct buf *
 	buf_addf(b, ",\"pid\":%d,\"slots\":%zu,\"running\":%zu,\"queues\":{", (int)getpid(), w->n_slots, running);
 	for (size_t i = 0; i < w->n_queues; i++)
 		buf_addf(b, "%s\"%s\":%d", i ? "," : "", w->queues[i].name, w->queues[i].n_slots);
+	buf_addstr(b, "},\"paused\":{");
+	bool any = false;
+	for (size_t i = 0; i < w->config->n_sources; i++) {
+		if (!health_is_down(w->health, i))
+			continue;
+		buf_addf(b, "%s\"%s\":1", any ? "," : "", w->config->sources[i].name);
+		any = true;
+	}
 	buf_addf(b, "},\"started_ms\":%" PRId64 ",\"beat_ms\":@beat@}", w->began_ms);
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/base/parse.h"
 #include "worker/worker.h"
@@ -97,6 +98,19 @@ static bool carry_out(struct slot *s)
 	return wanted;
 }
 
+/* A run that has a place, and whose lease could not be renewed for so long that the place is nearly another's, ends. Here,
+ * because the keeper may be waiting for Redis. */
+static void stop_stale(struct slot *s)
+{
+	pthread_mutex_lock(&s->lock);
+	int64_t margin = s->worker->config->worker.lease_ms / 2;
+	bool stale = s->running && s->lease.n_places && clock_mono_ms() - s->leased_ms >= s->lease.place_ms - margin;
+	int64_t run = s->lease.run;
+	pthread_mutex_unlock(&s->lock);
+	if (stale)
+		slot_stop(s, run, STOP_STALE);
+}
+
 void *canceller_main(void *ctx)
 {
 	struct worker *w = ctx;
@@ -104,8 +118,10 @@ void *canceller_main(void *ctx)
 	while (!atomic_load(&w->stopping)) {
 		worker_wait(w, WAKE_CANCELLER, again ? CANCEL_AGAIN_MS : 1000, &w->stopping);
 		again = false;
-		for (size_t i = 0; i < w->n_slots; i++)
+		for (size_t i = 0; i < w->n_slots; i++) {
+			stop_stale(&w->slots[i]);
 			again = carry_out(&w->slots[i]) || again;
+		}
 	}
 	return NULL;
 }

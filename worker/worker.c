@@ -92,6 +92,8 @@ enum err_code slot_stopped(const struct slot *s, int64_t timeout_ms, struct err 
 		return err_set(e, ERR_LOST, "the job was deleted or taken over");
 	case STOP_DRAIN:
 		return err_set(e, ERR_CANCELLED, "the worker is stopping");
+	case STOP_STALE:
+		return err_set(e, ERR_CANCELLED, "the lease of its place (max_running) could not be renewed");
 	case STOP_TIMEOUT:
 		return err_set(e, ERR_TRANSIENT, "the time limit of %lld ms is over", (long long)timeout_ms);
 	case STOP_NONE:

@@ -28,6 +28,7 @@ enum stop_reason {
 	STOP_LOST,    /* the job was deleted, or another worker has taken it over: nothing of it may show */
 	STOP_TIMEOUT, /* its time limit */
 	STOP_DRAIN,   /* the worker goes: the job goes back to its queue */
+	STOP_STALE,   /* Redis has been away for so long that its place may be another's: it goes back too */
 };
 
 struct worker;

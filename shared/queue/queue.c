@@ -258,6 +258,23 @@ enum err_code queue_read_depth(const struct reply *r, struct queue_depth *out, s
 	return ERR_OK;
 }
 
+void queue_ask_places(struct cmd *c, const char *prefix, const char *kind, const char *name)
+{
+	const char *running[] = {prefix, "running:", kind, name}, *wanting[] = {prefix, "wanting:", kind, name};
+	cmd_script(c, SCRIPT_PLACES, 2);
+	cmd_addparts(c, running, 4);
+	cmd_addparts(c, wanting, 4);
+}
+
+enum err_code queue_read_places(const struct reply *r, int64_t *running, int64_t *waiting, struct err *e)
+{
+	if (reply_count(r) != 2)
+		return unexpected(r, "places", e);
+	*running = reply_i64(reply_at(r, 0), 0);
+	*waiting = reply_i64(reply_at(r, 1), 0);
+	return ERR_OK;
+}
+
 void queue_ask_workers(struct cmd *c, const char *prefix)
 {
 	cmd_addstr(c, "HGETALL");

@@ -125,7 +125,12 @@ struct queue_depth {
 void queue_ask_depth(struct cmd *c, const char *prefix, const char *queue);
 enum err_code MUST_CHECK queue_read_depth(const struct reply *r, struct queue_depth *out, struct err *e);
 
-/* instance -> JSON {"name","host","pid","queues":{..},"slots","running","beat_ms"} as array name, value, ... */
+/* How many of the places of a source (kind "db:") or a queue ("queue:") are taken, and how many jobs wait for one: place.h */
+void queue_ask_places(struct cmd *c, const char *prefix, const char *kind, const char *name);
+enum err_code MUST_CHECK queue_read_places(const struct reply *r, int64_t *running, int64_t *waiting, struct err *e);
+
+/* instance -> JSON {"name","host","pid","queues":{..},"slots","running","paused":{source:1,..},"beat_ms"} as array name,
+ * value, ... paused: the sources that this worker cannot reach. */
 void queue_ask_workers(struct cmd *c, const char *prefix);
 
 #endif

@@ -150,8 +150,7 @@ void work_ask_start(struct cmd *c, const char *prefix, const char *queue, const 
 enum err_code work_read_start(const struct reply *r, struct work_order *out, struct err *e)
 {
 	const char *verdict = reply_text(reply_at(r, 0), NULL);
-	size_t n = reply_count(r);
-	out->kept = n ? reply_text(reply_at(r, n - 1), NULL) : "";
+	out->kept = reply_text(reply_at(r, strcmp(verdict, "RUN") == 0 ? 10 : 1), NULL);
 	if (strcmp(verdict, "GONE") == 0)
 		return ERR_NOT_FOUND;
 	if (strcmp(verdict, "BUSY") == 0)

@@ -58,8 +58,16 @@ if outcome == 'RETURN' then
 	call('HDEL', KEYS[2], 'worker', 'started_at')
 	call('XCLAIM', KEYS[1], 'workers', 'returned', 0, entry, 'IDLE', 86400000, 'JUSTID')
 	call('ZADD', KEYS[3], j[4] * 1000, id)
-	call('PUBLISH', ARGV[11], 'returned')
-	return leave({'OK'})
+	-- Its places are kept for it: it comes before those that wait.
+	local ms = time_ms()
+	for i = 10, #KEYS, 2 do
+		if call('ZREM', KEYS[i], entry .. ' ' .. id .. ' ' .. run) == 1 then
+			call('ZADD', KEYS[i], ms + tonumber(ARGV[20]), entry .. ' ' .. id .. ' 0')
+			call('HSETNX', KEYS[9], ARGV[18] .. ' ' .. entry .. ' ' .. id .. ' ' .. group, ARGV[i + 11])
+		end
+	end
+	call('PUBLISH', ARGV[11], KEYS[9] and 'handed' or 'returned')
+	return {'OK'}
 end
 
 call('XACK', KEYS[1], 'workers', entry)

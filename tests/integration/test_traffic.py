@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 
 from support import HERE, QUERIES, ROOT, SANITIZED, SLOW, wait_until
 
@@ -328,4 +329,87 @@ def test_a_group_keeps_its_own_bound_and_the_sources(make_stack, stack):
     succeed_all(own, jobs)
     assert overlap(spans(own, jobs)) == 1
     assert own.get(f"/groups/{group['group_id']}").data["state"] == "SUCCESS"
+    assert_nothing_left(own)
+
+
+def test_a_source_without_room_for_more_connections_pauses_its_jobs(make_stack, stack):
+    """CONNECTION LIMIT 0 of the role: jobs wait and cost no retry, others go on; with room again they run by themselves."""
+    own = fleet(make_stack, stack, workers=2, slots=4, config={"worker": {"retry_base": "100ms", "retry_max": "1s"}})
+    role = f"traffic_{uuid.uuid4().hex[:8]}"
+    with own.db("ledger") as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 0")
+    try:
+        for worker in own.workers:
+            worker.stop()
+        own.config["sources"]["limited"]["dsn"] = own.pg_source.url("ledger").replace("postgres@", f"{role}@", 1)
+        own.write_config()
+        for worker in own.workers:
+            worker.start()
+            own.wait_worker(worker)
+        jobs = [own.submit("traffic_span", 0.05) for _ in range(20)]
+        wait_until(lambda: {own.job(job)["state"] for job in jobs} <= {"RETRY", "PENDING", "STARTED"} and own.job(jobs[0])["state"] == "RETRY", 20 * SLOW, "jobs that wait")
+        assert "too many connections" in own.job(jobs[0])["error"] or "a moment ago" in own.job(jobs[0])["error"], own.job(jobs[0])
+        succeed_all(own, [own.submit("traffic_free", 0) for _ in range(5)])
+        wait_until(lambda: own.metric("dungbeetle_source_paused", db="limited") == 2, 2 * LEASE * SLOW, "both workers to say so")
+        assert own.metric("dungbeetle_source_paused", db="free") == 0
+        assert own.get("/queues").data["sources"]["limited"]["paused"] == 2
+        with own.db("ledger") as admin:
+            admin.execute(f"ALTER ROLE {role} CONNECTION LIMIT -1")
+        for job in jobs:
+            found = own.wait(job, 60)
+            assert found["state"] == "SUCCESS", found
+            assert own.r.hget(own.key(f"job:{job}"), "retried") is None
+        assert overlap(spans(own, jobs)) <= MOST
+        wait_until(lambda: own.metric("dungbeetle_source_paused", db="limited") == 0, 2 * LEASE * SLOW, "the end of the pause")
+        assert_nothing_left(own)
+    finally:
+        for worker in own.workers:
+            worker.stop()
+        with own.db("ledger") as admin:
+            admin.execute(f"DROP OWNED BY {role}")
+            admin.execute(f"DROP ROLE {role}")
+
+
+def test_what_runs_and_waits_is_shown(make_stack, stack):
+    """GET /queues and /metrics: places taken, waited for, and how many there are."""
+    own = fleet(make_stack, stack, workers=2, slots=4, most=2, config={"jobs": {"max_running": {"other": 1}}})
+    jobs = [own.submit("traffic_span", 60) for _ in range(5)]
+    jobs += [own.submit("traffic_free", 60, queue="other") for _ in range(2)]
+
+    def shown():
+        data = own.get("/queues").data
+        source, default, other = data["sources"]["limited"], data["queues"]["default"], data["queues"]["other"]
+        return (source["running"], source["waiting"], default["parked"], other["running"], other["waiting"]) == (2, 3, 3, 1, 1) and data
+
+    data = wait_until(shown, 20 * SLOW, "all of it")
+    assert data["sources"]["limited"] == {"running": 2, "waiting": 3, "max_running": 2, "paused": 0}
+    assert data["sources"]["free"] == {"running": None, "waiting": None, "max_running": 0, "paused": 0}
+    assert (data["queues"]["default"]["running"], data["queues"]["default"]["waiting"], data["queues"]["default"]["max_running"]) == (2, 3, 0)
+    assert (data["queues"]["other"]["max_running"], data["queues"]["other"]["unstarted"]) == (1, 1)
+    assert own.metric("dungbeetle_source_running", db="limited") == 2
+    assert own.metric("dungbeetle_source_waiting", db="limited") == 3
+    assert own.metric("dungbeetle_source_max_running", db="limited") == 2
+    assert own.metric("dungbeetle_queue_parked", queue="default") == 3
+    assert own.metric("dungbeetle_queue_max_running", queue="other") == 1
+    for job in reversed(jobs):
+        assert own.delete(f"/jobs/{job}").status == 200
+    assert_nothing_left(own)
+
+
+def test_a_queue_is_left_alone_when_a_thousand_wait_for_a_source(make_stack, stack):
+    """What lies behind the thousandth job of a full source waits in the stream; it goes on when there are fewer."""
+    own = fleet(make_stack, stack, workers=1, slots=4, most=1)
+    first = own.submit("traffic_span", 600)
+    own.wait(first, states=["STARTED"])
+    group = own.post("/groups", {"jobs": [{"task": "traffic_span", "args": ["0"]} for _ in range(1000)]}).data
+    more = own.post("/groups", {"jobs": [{"task": "traffic_span", "args": ["0"]} for _ in range(100)]}).data
+    wait_until(lambda: len(parked(own)) >= 1000, 60 * SLOW, "a thousand that wait")
+    behind = own.submit("traffic_free", 0)
+    time.sleep(3)  # nothing happens: there is no event
+    assert 1000 <= len(parked(own)) <= 1010
+    assert own.job(behind)["state"] == "PENDING"
+    assert own.delete(f"/groups/{more['group_id']}").status == 200
+    assert own.delete(f"/jobs/{first}").status == 200
+    assert own.wait(behind, 60)["state"] == "SUCCESS"
+    wait_until(lambda: own.get(f"/groups/{group['group_id']}").data["state"] == "SUCCESS", 120 * SLOW, "the end of all")
     assert_nothing_left(own)

@@ -88,10 +88,10 @@ size_t health_pick(struct health *h, const size_t *list, size_t n, uint32_t rand
 	return at;
 }
 
-bool health_is_down(struct health *h, size_t i)
+bool health_is_down(struct health *h, size_t i, int64_t now_ms)
 {
 	pthread_mutex_lock(&h->lock);
-	bool down = h->states[i].wait_ms != 0;
+	bool down = h->states[i].wait_ms != 0 && now_ms - h->states[i].tried_ms < HEALTH_MOST_MS;
 	pthread_mutex_unlock(&h->lock);
 	return down;
 }

@@ -30,8 +30,8 @@ void health_free(struct health *h);
  * list. */
 size_t health_pick(struct health *h, const size_t *list, size_t n, uint32_t random, int64_t now_ms, bool *rest);
 
-/* Is it down? (For those who watch.) */
-bool health_is_down(struct health *h, size_t i);
+/* Is it down, as a try of the last minute has shown? (For those who watch: what nobody wants is not asked for again.) */
+bool health_is_down(struct health *h, size_t i, int64_t now_ms);
 
 /* It has refused / taken a connection. True: that is news. */
 bool health_down(struct health *h, size_t i, int64_t now_ms);

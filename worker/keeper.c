@@ -58,7 +58,7 @@ static void describe_worker(const struct worker *w, size_t running, struct buf *
 	buf_addstr(b, "},\"paused\":{");
 	bool any = false;
 	for (size_t i = 0; i < w->config->n_sources; i++) {
-		if (!health_is_down(w->health, i))
+		if (!health_is_down(w->health, i, clock_mono_ms()))
 			continue;
 		buf_addf(b, "%s\"%s\":1", any ? "," : "", w->config->sources[i].name);
 		any = true;
@@ -196,7 +196,8 @@ static void tidy(struct keeper *k, const struct work_place *place)
 	work_ask_tidy(&k->cmd, prefix(k), place, place_lease_ms(k->w), NULL, 0);
 	struct reply *waiting = call(k);
 	if (waiting)
-		worker_note_waiting(k->w, place, reply_i64(waiting, 0));
+		worker_note_waiting(
+		        k->w, place, reply_i64(reply_at(waiting, 0), 0), reply_i64(reply_at(waiting, 1), 0) != 0);
 	reply_free(waiting);
 }
 

@@ -91,6 +91,17 @@ static enum err_code claim(struct slot *s, int64_t block_ms, bool own, struct wo
 	return rc;
 }
 
+/* The slot's own turn; when the queue is empty, whatever comes is anybody's. */
+static enum err_code go_first(struct slot *s, struct work_entry *out, struct err *e)
+{
+	const struct work_place place = {.kind = WORK_PLACE_QUEUE, .name = s->queue->name};
+	s->goes_first = false;
+	enum err_code rc = draining(s) ? ERR_NOT_FOUND : claim(s, -1, false, out, e);
+	if (rc == ERR_NOT_FOUND)
+		worker_note_waiting(s->worker, &place, 0, true);
+	return rc;
+}
+
 /* The next entry of the slot; *stale says how to start it. ERR_NOT_FOUND: none for now. */
 static enum err_code find_work(struct slot *s, struct work_entry *out, int64_t *stale, struct err *e)
 {
@@ -109,6 +120,11 @@ static enum err_code find_work(struct slot *s, struct work_entry *out, int64_t *
 	if (worker_take_redo(s->worker, s->queue, out))
 		return ERR_OK;
 	*stale = WORK_OWN;
+	if (s->goes_first) {
+		rc = go_first(s, out, e);
+		if (rc != ERR_NOT_FOUND)
+			return rc;
+	}
 	if (!worker_may_claim(s->worker, s->queue, true))
 		return ERR_NOT_FOUND;
 	rc = greet(s, &client, e);
@@ -146,24 +162,12 @@ struct next {
 	bool has;
 };
 
-/* A place is free: either a job that has waited for it comes next, or nobody waits and the queue's entries are claimed
- * again. */
-static void take_freed(
-        struct slot *s, const struct work_lease *lease, const struct work_entry *freed, struct next *next)
-{
-	if (freed->entry[0])
-		*next = (struct next){.entry = *freed, .stale = s->worker->config->worker.lease_ms, .has = true};
-	for (size_t i = 0; !freed->entry[0] && i < lease->n_places; i++)
-		if (strcmp(lease->places[i].kind, WORK_PLACE_QUEUE) == 0)
-			worker_note_waiting(s->worker, &lease->places[i], 0);
-}
-
 /* Says how the run ended, again and again until Redis has heard it; and takes the next entry on the same way: the job that
  * gets the place that has become free, or, when the run had none, the queue's next. */
 static enum err_code tell(struct slot *s, const struct work_entry *entry, const struct work_order *order,
         const struct work_result *result, struct next *next)
 {
-	struct work_entry freed;
+	struct work_entry freed = {0};
 	const struct work_lease lease = s->lease; /* only this thread writes it */
 	struct cmd finish, more;
 	struct cmd *const both[] = {&finish, &more};
@@ -199,8 +203,8 @@ static enum err_code tell(struct slot *s, const struct work_entry *entry, const 
 	if (rc != ERR_OK && rc != ERR_LOST)
 		log_error("the end of a run could not be told job=%s run=%lld error=\"%s\"", entry->job_id,
 		        (long long)order->run, e.text);
-	if ((rc == ERR_OK || rc == ERR_LOST) && lease.n_places)
-		take_freed(s, &lease, &freed, next);
+	if ((rc == ERR_OK || rc == ERR_LOST) && freed.entry[0])
+		*next = (struct next){.entry = freed, .stale = s->worker->config->worker.lease_ms, .has = true};
 	cmd_fini(&finish);
 	cmd_fini(&more);
 	return rc;
@@ -355,6 +359,16 @@ static void on_trouble(struct slot *s, enum err_code rc, const struct work_entry
 	worker_wait(s->worker, 0, REDIS_PAUSE_MS, &s->worker->draining);
 }
 
+/* Of a queue with max_running: does the slot go on with the next entry, whatever the others do? Not when a place of the
+ * queue is what its job waits for. (Were all woken when a place is free, they would crowd at it, and pass each other.) */
+static bool goes_first(const struct slot *s, const struct next *next)
+{
+	bool waits = next->has;
+	for (size_t i = 0; i < s->n_wanted; i++)
+		waits = waits || strcmp(s->wanted[i].kind, WORK_PLACE_QUEUE) == 0;
+	return s->queue->max_running && !waits;
+}
+
 void *slot_main(void *ctx)
 {
 	struct slot *s = ctx;
@@ -363,17 +377,19 @@ void *slot_main(void *ctx)
 	redis_set_timeout(s->redis, BLOCK_MS + s->worker->config->redis.timeout_ms);
 	while (next.has || !draining(s)) {
 		int64_t stale = next.stale;
-		if (next.has) {
+		struct err e = ERR_INIT;
+		enum err_code rc = ERR_OK;
+		if (next.has)
 			entry = next.entry;
-			work_on(s, &entry, stale, &next);
+		else
+			rc = find_work(s, &entry, &stale, &e);
+		if (rc != ERR_OK) {
+			on_trouble(s, rc, &entry, &e);
 			continue;
 		}
-		struct err e = ERR_INIT;
-		enum err_code rc = find_work(s, &entry, &stale, &e);
-		if (rc == ERR_OK)
-			work_on(s, &entry, stale, &next);
-		else
-			on_trouble(s, rc, &entry, &e);
+		s->n_wanted = 0;
+		work_on(s, &entry, stale, &next);
+		s->goes_first = goes_first(s, &next);
 	}
 	pthread_mutex_lock(&s->worker->lock);
 	s->worker->live_slots--;

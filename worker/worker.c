@@ -137,10 +137,11 @@ void worker_note_full(struct worker *w, struct work_queue *q, const struct work_
 	pthread_mutex_unlock(&w->lock);
 }
 
-void worker_note_waiting(struct worker *w, const struct work_place *place, int64_t waiting)
+void worker_note_waiting(struct worker *w, const struct work_place *place, int64_t waiting, bool room)
 {
+	bool relieved = waiting < most_waiting(place) && (room || strcmp(place->kind, WORK_PLACE_QUEUE) != 0);
 	pthread_mutex_lock(&w->lock);
-	for (size_t i = 0; waiting < most_waiting(place) && i < w->n_queues; i++)
+	for (size_t i = 0; relieved && i < w->n_queues; i++)
 		if (is_same(&w->queues[i].full, place)) {
 			w->queues[i].full = (struct work_place){0};
 			pthread_cond_broadcast(&w->changed);

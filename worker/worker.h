@@ -51,6 +51,7 @@ struct slot {
 	char consumer[WORK_CONSUMER_MAX];
 	pthread_t thread;
 	struct redis *redis; /* the slot's own */
+	bool goes_first;     /* it may claim the next entry of its limited queue */
 	bool recheck;        /* a connection broke: we may own an entry that we never heard of */
 	size_t *candidates;  /* scratch of connect.c: room for every source */
 
@@ -137,10 +138,11 @@ bool worker_take_redo(struct worker *w, struct work_queue *q, struct work_entry 
  * until that has changed. */
 bool worker_may_claim(struct worker *w, struct work_queue *q, bool wait);
 /* So many wait for such a place, some of the queue's jobs among them: should that be too many, the queue's next entries are
- * left alone until worker_note_waiting hears of fewer. The place's name must outlive the worker. */
+ * left alone until worker_note_waiting hears of fewer (and, behind a queue's own limit, of a free place: who runs there
+ * takes what comes next himself). The place's name must outlive the worker. */
 #define WORKER_PARKED_MAX 1000
 void worker_note_full(struct worker *w, struct work_queue *q, const struct work_place *place, int64_t waiting);
-void worker_note_waiting(struct worker *w, const struct work_place *place, int64_t waiting);
+void worker_note_waiting(struct worker *w, const struct work_place *place, int64_t waiting, bool room);
 
 /* Thread functions; ctx is the struct slot or the struct worker. */
 void *slot_main(void *ctx);

@@ -44,7 +44,7 @@ void work_ask_park(struct cmd *c, const char *prefix, const struct work_entry *e
 enum err_code MUST_CHECK work_read_park(const struct reply *r, int64_t *waiting, size_t n, struct err *e);
 
 /* Frees what has run out of its lease, and what is kept for the entry or its run (NULL: of none); lets in who waits. The
- * reply is the number of those who still do. */
+ * reply: how many still do, is a place free (0/1). */
 void work_ask_tidy(struct cmd *c, const char *prefix, const struct work_place *place, int64_t lease_ms,
         const struct work_entry *entry, int64_t run);
 

@@ -131,7 +131,7 @@ static void test_config_names_an_unknown_key_and_what_was_meant(void **state)
 	        "log: {verbose: true}\n", NULL, "t.yml:1: log.verbose: expected one of level, got an unknown key");
 	fixture_refused("sources:\n  a:\n    type: mysql\n    dns: x\n", NULL,
 	        "t.yml:4: sources.a.dns: expected one of type, dsn, password, password_file, read_only, timeout, "
-	        "connect_timeout, max_active, idle_lifetime, got an unknown key (did you mean dsn?)");
+	        "max_running, connect_timeout, max_active, idle_lifetime, got an unknown key (did you mean dsn?)");
 	fixture_refused("redis.url: x\n", NULL,
 	        "t.yml:1: redis.url: expected one of log, redis, sql_directories, jobs, limits, fcgi, worker, expire, "
 	        "sources, "

@@ -127,9 +127,10 @@ static void test_health_of_one_that_is_down_is_tried_once_a_second_at_most(void 
 {
 	(void)state;
 	bool rest = true;
-	assert_false(health_is_down(h, 0));
+	assert_false(health_is_down(h, 0, 0));
 	health_down(h, 0, 100);
-	assert_true(health_is_down(h, 0));
+	assert_true(health_is_down(h, 0, 60099));
+	assert_false(health_is_down(h, 0, 60100));
 	assert_int_equal(health_pick(h, all, 1, 0, 1099, &rest), HEALTH_NONE);
 	assert_false(rest);
 	rest = true;
@@ -137,7 +138,7 @@ static void test_health_of_one_that_is_down_is_tried_once_a_second_at_most(void 
 	rest = true;
 	assert_int_equal(health_pick(h, all, 1, 0, 2099, &rest), HEALTH_NONE);
 	health_up(h, 0);
-	assert_false(health_is_down(h, 0));
+	assert_false(health_is_down(h, 0, 2100));
 	assert_int_equal(health_pick(h, all, 1, 0, 2100, &rest), 0);
 }
 

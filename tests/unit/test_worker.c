@@ -100,9 +100,11 @@ static void test_worker_leaves_a_limited_queue_alone_as_soon_as_one_of_it_waits(
 	worker_note_full(&w, &queues[0], &place, 1);
 	assert_false(worker_may_claim(&w, &queues[0], false));
 	assert_true(worker_may_claim(&w, &queues[1], false));
-	worker_note_waiting(&w, &place, 1);
+	worker_note_waiting(&w, &place, 1, true);
 	assert_false(worker_may_claim(&w, &queues[0], false));
-	worker_note_waiting(&w, &place, 0);
+	worker_note_waiting(&w, &place, 0, false); /* who runs there takes the next one */
+	assert_false(worker_may_claim(&w, &queues[0], false));
+	worker_note_waiting(&w, &place, 0, true);
 	assert_true(worker_may_claim(&w, &queues[0], false));
 }
 
@@ -114,9 +116,9 @@ static void test_worker_leaves_queues_alone_when_a_thousand_wait_for_a_source(vo
 	worker_note_full(&w, &queues[0], &ledger, WORKER_PARKED_MAX - 1);
 	assert_true(worker_may_claim(&w, &queues[0], false));
 	worker_note_full(&w, &queues[0], &ledger, WORKER_PARKED_MAX);
-	worker_note_waiting(&w, &other, 0); /* not what it waits for */
+	worker_note_waiting(&w, &other, 0, true); /* not what it waits for */
 	assert_false(worker_may_claim(&w, &queues[0], false));
-	worker_note_waiting(&w, &ledger, WORKER_PARKED_MAX - 1);
+	worker_note_waiting(&w, &ledger, WORKER_PARKED_MAX - 1, false);
 	assert_true(worker_may_claim(&w, &queues[0], false));
 }
 

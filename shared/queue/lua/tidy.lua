@@ -3,7 +3,7 @@
 -- KEYS: things, handed, running, wanting
 -- ARGV: name, how many places it has (0 = no limit), lease of a place (ms), wake channel, then the places to free: members
 --       of `running`
--- Returns how many wait for a place
+-- Returns how many wait for a place, is one free (0/1)
 --@places
 local call = redis.call
 for i = 5, #ARGV do
@@ -16,4 +16,5 @@ local left = call('ZCARD', KEYS[4])
 if left == 0 then
 	call('SREM', KEYS[1], ARGV[1])
 end
-return left
+local most = tonumber(ARGV[2])
+return {left, (most == 0 or call('ZCARD', KEYS[3]) < most) and 1 or 0}

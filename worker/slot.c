@@ -292,7 +292,7 @@ static void work_on(struct slot *s, const struct work_entry *entry, int64_t stal
 {
 	struct err e = ERR_INIT;
 	struct reply *reply = NULL;
-	struct work_order order;
+	struct work_order order = {.kept = ""};
 	struct run_result out = {0};
 	int64_t began = clock_mono_ms();
 	*next = (struct next){.stale = WORK_OWN};
@@ -327,10 +327,10 @@ static void work_on(struct slot *s, const struct work_entry *entry, int64_t stal
 	struct work_entry none = {0};
 	slot_runs(s, &none, 0, 0);
 	if (told == ERR_LOST) {
-		log_info("job lost job=%s run=%lld reason=\"deleted or taken over\"", entry->job_id,
-		        (long long)order.run);
 		if (rc == ERR_OK)
 			take_back(s, &order, entry);
+		log_info("job lost job=%s run=%lld reason=\"deleted or taken over\"", entry->job_id,
+		        (long long)order.run);
 	} else {
 		log_end(s, entry, &order, &result, &e, took);
 		if (told == ERR_OK && rc == ERR_OK)

@@ -10,6 +10,7 @@
  * its text is the same for every job. The variable is set with the time limit, in one round trip.
  */
 #include <errmsg.h>
+#include <inttypes.h>
 #include <mysqld_error.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 
 #include "shared/base/buf.h"
 #include "shared/base/clock.h"
+#include "shared/base/parse.h"
 #include "shared/db/db_socket.h"
 #include "shared/db/mysql_conn.h"
 #include "shared/db/mysql_ops.h"
@@ -511,19 +513,27 @@ static void do_abort(struct source *base)
 	s->failed = false;
 }
 
-/* One look: *gone, or it is told to go. */
-static enum err_code end_other(struct mysql_source *s, const char *name, bool *gone, struct err *e)
+/* One look: is nobody there any more? Who has the lock is told to go; *id: who was, 0 = nobody. (The lock is free a little
+ * before the server forgets the connection.) */
+static enum err_code end_other(struct mysql_source *s, const char *name, int64_t *id, bool *gone, struct err *e)
 {
 	char sql[256];
 	MYSQL_RES *res = NULL;
-	snprintf(sql, sizeof sql, "SELECT IS_USED_LOCK('%s'), SLEEP(0.02)", name);
+	snprintf(sql, sizeof sql,
+	        "SELECT COALESCE(IS_USED_LOCK('%s'), 0), COUNT(*), SLEEP(0.01) FROM information_schema.processlist"
+	        " WHERE id = %" PRId64,
+	        name, *id);
 	enum err_code rc = mysql_conn_exec(&s->conn, sql, &res, e);
 	MYSQL_ROW row = rc == ERR_OK && res ? mysql_fetch_row(res) : NULL;
-	*gone = !row || !row[0];
-	snprintf(sql, sizeof sql, "KILL %.20s", *gone ? "" : row[0]);
+	int64_t holder = 0;
+	bool known = row && row[0] && parse_i64(row[0], strlen(row[0]), 0, INT64_MAX, &holder);
+	*gone = !known || (holder == 0 && strcmp(row[1], "0") == 0);
 	mysql_free_result(res);
-	if (!*gone)
+	if (known && holder) {
+		*id = holder;
+		snprintf(sql, sizeof sql, "KILL %" PRId64, holder);
 		(void)!mysql_query(s->conn.my, sql); /* it may have ended by itself meanwhile */
+	}
 	return rc;
 }
 
@@ -531,14 +541,14 @@ static enum err_code evict(struct source *base, const char *job_id, struct err *
 {
 	struct mysql_source *s = self(base);
 	char name[LOCK_MAX];
-	int64_t until = clock_mono_ms() + GONE_WITHIN_MS;
+	int64_t until = clock_mono_ms() + GONE_WITHIN_MS, id = 0;
 	enum err_code rc;
 	bool gone = false;
 	lock_name(job_id, name);
 	if (strcmp(name, s->lock) == 0) /* the same connection again */
 		return ERR_OK;
 	do
-		rc = end_other(s, name, &gone, e);
+		rc = end_other(s, name, &id, &gone, e);
 	while (rc == ERR_OK && !gone && clock_mono_ms() < until);
 	return rc;
 }

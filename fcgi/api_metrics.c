@@ -1,73 +1,26 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "fcgi/counters.h"
+#include "fcgi/fleet.h"
 #include "fcgi/handlers.h"
-#include "fcgi/job_request.h"
 #include "fcgi/prom.h"
 #include "fcgi/router.h"
-#include "shared/base/parse.h"
 
-/* GET /metrics: phase 0 asks for the fleet's counters (replies[0]) and its workers (replies[1]), phase 1 for the depth of
- * every queue that these, the tasks and the configuration name. */
-
-#define QUEUES_MAX 1000u /* shown; clients name queues */
-#define LEASES_ALIVE 3   /* a worker that has shown no sign of life for so many leases is gone */
+/* GET /metrics: what fleet.h asks for, its counters in replies[0]. */
 
 #define LABEL(n, v) \
 	{ \
 		.name = (n), .value = (v), .len = strlen(v) \
 	}
 
-/* --- the queues --- */
-
-struct queues {
-	char (*names)[QUEUE_NAME_MAX + 1];
-	size_t n;
-};
-
-static void add_queue(struct queues *q, const char *name, size_t len)
-{
-	if (q->n == QUEUES_MAX || !parse_name(name, len, QUEUE_NAME_MAX))
-		return;
-	for (size_t i = 0; i < q->n; i++)
-		if (strlen(q->names[i]) == len && memcmp(q->names[i], name, len) == 0)
-			return;
-	memcpy(q->names[q->n], name, len);
-	q->names[q->n++][len] = '\0';
-}
-
 /* If name is "<kind>|rest": the rest; else NULL. */
 static const char *behind(const char *name, const char *kind)
 {
 	size_t len = strlen(kind);
 	return strncmp(name, kind, len) == 0 && name[len] == '|' ? name + len + 1 : NULL;
-}
-
-/* The same queues in the same order in both phases, since they come from what phase 0 read. False: no memory. */
-static bool find_queues(const struct exchange *x, struct queues *q)
-{
-	const struct config *c = x->app->config;
-	const struct reply *stats = x->replies[0];
-	q->n = 0;
-	q->names = malloc(QUEUES_MAX * sizeof *q->names);
-	if (!q->names)
-		return false;
-	add_queue(q, c->jobs.default_queue, strlen(c->jobs.default_queue));
-	for (size_t i = 0; i < task_set_count(x->tasks); i++) {
-		const struct task *t = task_set_at(x->tasks, i);
-		if (t->queue)
-			add_queue(q, t->queue, strlen(t->queue));
-	}
-	for (size_t i = 0; i + 1 < reply_count(stats); i += 2) {
-		const char *queue = behind(reply_text(reply_at(stats, i), NULL), "accepted");
-		if (queue)
-			add_queue(q, queue, strcspn(queue, "|"));
-	}
-	return true;
 }
 
 /* --- the fleet's counters --- */
@@ -106,7 +59,7 @@ static void histogram_of(
 	prom_histogram(b, metric, help, queue_buckets_s, counts, QUEUE_BUCKETS, sum_s);
 }
 
-static void fleet(struct buf *b, const struct reply *stats)
+static void counters(struct buf *b, const struct reply *stats)
 {
 	prom_family(b, "dungbeetle_jobs_accepted_total", "counter", "Jobs accepted.");
 	counters_of(b, stats, "accepted", "dungbeetle_jobs_accepted_total", "queue", "task", false);
@@ -126,70 +79,80 @@ static void fleet(struct buf *b, const struct reply *stats)
 
 /* --- queues and workers --- */
 
-static enum err_code depths(const struct exchange *x, struct buf *b, struct err *e)
+/* A gauge with one sample for each queue: the number at that offset of its depth. */
+static void gauge_of(
+        struct buf *b, const struct fleet *f, const char *name, const char *help, size_t offset, bool seconds)
+{
+	prom_family(b, name, "gauge", help);
+	for (size_t i = 0; i < f->n_queues; i++) {
+		struct prom_label label = LABEL("queue", f->queues[i].name);
+		int64_t v = *(const int64_t *)(const void *)((const char *)&f->queues[i].depth + offset);
+		if (seconds)
+			prom_seconds(b, name, &label, 1, (double)v / 1000);
+		else
+			prom_i64(b, name, &label, 1, v);
+	}
+}
+
+static void queues(struct buf *b, const struct fleet *f)
+{
+	gauge_of(b, f, "dungbeetle_queue_waiting", "Jobs that wait for a slot or for a place.",
+	        offsetof(struct queue_depth, waiting), false);
+	gauge_of(b, f, "dungbeetle_queue_running", "Jobs that a slot has taken.", offsetof(struct queue_depth, running),
+	        false);
+	gauge_of(b, f, "dungbeetle_queue_unstarted", "Jobs not yet started, those that are due later too.",
+	        offsetof(struct queue_depth, unstarted), false);
+	gauge_of(b, f, "dungbeetle_queue_oldest_seconds", "Age of the oldest job that waits for a slot or for a place.",
+	        offsetof(struct queue_depth, oldest_ms), true);
+	gauge_of(b, f, "dungbeetle_queue_parked", "Jobs that wait for a place in their source or in the queue.",
+	        offsetof(struct queue_depth, parked), false);
+	prom_family(
+	        b, "dungbeetle_queue_max_running", "gauge", "How many jobs of the queue may run at once; 0: no limit.");
+	for (size_t i = 0; i < f->n_queues; i++) {
+		struct prom_label label = LABEL("queue", f->queues[i].name);
+		prom_i64(b, "dungbeetle_queue_max_running", &label, 1, f->queues[i].places.most);
+	}
+}
+
+enum source_gauge { RUNNING, WAITING, MAX_RUNNING, PAUSED };
+
+static int64_t of_source(const struct fleet_source *s, enum source_gauge which)
+{
+	return which == RUNNING        ? s->places.running
+	        : which == WAITING     ? s->places.waiting
+	        : which == MAX_RUNNING ? s->places.most
+	                               : s->paused;
+}
+
+static void sources(struct buf *b, const struct fleet *f)
 {
 	static const struct {
 		const char *name, *help;
-	} families[] = {{"dungbeetle_queue_waiting", "Jobs that wait for a slot."},
-	        {"dungbeetle_queue_running", "Jobs that a slot has taken."},
-	        {"dungbeetle_queue_unstarted", "Jobs not yet started, those that are due later too."},
-	        {"dungbeetle_queue_oldest_seconds", "Age of the oldest job that waits for a slot."}};
-	struct queues q;
-	struct queue_depth depth;
-	if (!find_queues(x, &q))
-		return err_nomem(e);
-	enum err_code rc = ERR_OK;
-	for (size_t f = 0; f < 4 && rc == ERR_OK; f++) {
-		prom_family(b, families[f].name, "gauge", families[f].help);
-		for (size_t i = 0; i < q.n && rc == ERR_OK; i++) {
-			struct prom_label label = LABEL("queue", q.names[i]);
-			rc = queue_read_depth(exchange_reply(x, i), &depth, e);
-			if (rc != ERR_OK)
-				break;
-			if (f == 3)
-				prom_seconds(b, families[f].name, &label, 1, (double)depth.oldest_ms / 1000);
-			else
-				prom_i64(b, families[f].name, &label, 1,
-				        f == 0           ? depth.waiting
-				                : f == 1 ? depth.running
-				                         : depth.unstarted);
+		enum source_gauge which;
+	} gauges[] = {{"dungbeetle_source_running", "Jobs that have a place in the source (max_running).", RUNNING},
+	        {"dungbeetle_source_waiting", "Jobs that wait for a place in the source.", WAITING},
+	        {"dungbeetle_source_max_running", "How many jobs may run in the source at once; 0: no limit.",
+	                MAX_RUNNING},
+	        {"dungbeetle_source_paused", "Workers that the source refuses: its jobs wait.", PAUSED}};
+	for (size_t g = 0; g < sizeof gauges / sizeof *gauges; g++) {
+		bool counted = gauges[g].which == RUNNING || gauges[g].which == WAITING;
+		prom_family(b, gauges[g].name, "gauge", gauges[g].help);
+		for (size_t i = 0; i < f->n_sources; i++) {
+			struct prom_label label = LABEL("db", f->sources[i].name);
+			if (!counted || f->sources[i].places.most)
+				prom_i64(b, gauges[g].name, &label, 1, of_source(&f->sources[i], gauges[g].which));
 		}
 	}
-	free(q.names);
-	return rc;
 }
 
-static int64_t number_of(const struct jin *object, const char *name)
+static void workers(struct buf *b, const struct fleet *f)
 {
-	size_t len;
-	int64_t v;
-	const char *digits = jin_text(jin_field(object, name), &len);
-	return parse_i64(digits, len, 0, INT64_MAX, &v) ? v : 0;
-}
-
-static void workers(const struct exchange *x, struct buf *b)
-{
-	const struct reply *all = x->replies[1];
-	int64_t alive = 0, slots = 0, running = 0;
-	int64_t since = x->now_ms - LEASES_ALIVE * x->app->config->worker.lease_ms;
-	for (size_t i = 1; i < reply_count(all); i += 2) {
-		const struct jin *w;
-		size_t len;
-		const char *json = reply_text(reply_at(all, i), &len);
-		if (jin_read(x->batch->reader, json, len, &w, NULL) != ERR_OK)
-			continue;
-		if (number_of(w, "beat_ms") >= since) {
-			alive++;
-			slots += number_of(w, "slots");
-			running += number_of(w, "running");
-		}
-	}
 	prom_family(b, "dungbeetle_workers_alive", "gauge", "Workers that have lately shown a sign of life.");
-	prom_i64(b, "dungbeetle_workers_alive", NULL, 0, alive);
+	prom_i64(b, "dungbeetle_workers_alive", NULL, 0, f->workers_alive);
 	prom_family(b, "dungbeetle_worker_slots", "gauge", "Slots of these workers.");
-	prom_i64(b, "dungbeetle_worker_slots", NULL, 0, slots);
+	prom_i64(b, "dungbeetle_worker_slots", NULL, 0, f->slots);
 	prom_family(b, "dungbeetle_worker_slots_running", "gauge", "Slots of these workers that run a job.");
-	prom_i64(b, "dungbeetle_worker_slots_running", NULL, 0, running);
+	prom_i64(b, "dungbeetle_worker_slots_running", NULL, 0, f->slots_running);
 }
 
 /* --- this process --- */
@@ -249,40 +212,24 @@ static void process(const struct app *app, struct buf *b)
 
 /* --- the handler --- */
 
-enum step metrics_ask(struct exchange *x)
-{
-	const char *prefix = x->app->config->redis.prefix;
-	queue_ask_stats(exchange_command(x), prefix);
-	queue_ask_workers(exchange_command(x), prefix);
-	return STEP_ASK;
-}
-
-static enum step ask_depths(struct exchange *x)
-{
-	struct err e = ERR_INIT;
-	struct queues q;
-	if (reply_error(exchange_reply(x, 0), &e) != ERR_OK || reply_error(exchange_reply(x, 1), &e) != ERR_OK)
-		return exchange_fail(x, &e);
-	if (!find_queues(x, &q))
-		return exchange_fail_with(x, ERR_NOMEM, "out of memory");
-	for (size_t i = 0; i < q.n; i++)
-		queue_ask_depth(exchange_command(x), x->app->config->redis.prefix, q.names[i]);
-	free(q.names);
-	return STEP_ASK;
-}
-
 enum step metrics_answer(struct exchange *x)
 {
 	struct err e = ERR_INIT;
 	struct buf *b = &x->res.body;
+	struct fleet f;
 	if (x->phase == 0)
-		return ask_depths(x);
-	buf_reset(b);
-	fleet(b, x->replies[0]);
-	if (depths(x, b, &e) != ERR_OK)
+		return fleet_ask_more(x);
+	if (fleet_read(x, &f, &e) != ERR_OK) {
+		fleet_fini(&f);
 		return exchange_fail(x, &e);
-	workers(x, b);
+	}
+	buf_reset(b);
+	counters(b, x->replies[0]);
+	queues(b, &f);
+	sources(b, &f);
+	workers(b, &f);
 	process(x->app, b);
+	fleet_fini(&f);
 	x->res.status = 200;
 	x->res.content_type = "text/plain; version=0.0.4; charset=utf-8";
 	return STEP_DONE;

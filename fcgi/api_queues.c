@@ -1,7 +1,73 @@
+#include "fcgi/fleet.h"
 #include "fcgi/handlers.h"
 #include "fcgi/json_out.h"
 
-/* GET /jobs/queue/{queue}: phase 0 asks for the ids of a page, phase 1 for each job. */
+/* --- GET /queues: all queues, and the sources that their jobs run in --- */
+
+static void add_queue(struct buf *b, const struct fleet_queue *q)
+{
+	jout_name_text(b, q->name);
+	jout_open(b, '{');
+	jout_field_i64(b, "waiting", q->depth.waiting);
+	jout_field_i64(b, "parked", q->depth.parked);
+	jout_field_i64(b, "running", q->depth.running);
+	jout_field_i64(b, "unstarted", q->depth.unstarted);
+	jout_field_i64(b, "oldest_ms", q->depth.oldest_ms);
+	jout_field_i64(b, "max_running", q->places.most);
+	jout_close(b, '}');
+}
+
+/* What is not limited is not counted: null. */
+static void add_counted(struct buf *b, const char *name, const struct fleet_places *p, int64_t v)
+{
+	jout_name(b, name);
+	if (p->most)
+		jout_i64(b, v);
+	else
+		jout_null(b);
+}
+
+static void add_source(struct buf *b, const struct fleet_source *s)
+{
+	jout_name_text(b, s->name);
+	jout_open(b, '{');
+	add_counted(b, "running", &s->places, s->places.running);
+	add_counted(b, "waiting", &s->places, s->places.waiting);
+	jout_field_i64(b, "max_running", s->places.most);
+	jout_field_i64(b, "paused", s->paused);
+	jout_close(b, '}');
+}
+
+enum step queues_answer(struct exchange *x)
+{
+	struct err e = ERR_INIT;
+	struct fleet f;
+	if (x->phase == 0)
+		return fleet_ask_more(x);
+	enum err_code rc = fleet_read(x, &f, &e);
+	if (rc == ERR_OK) {
+		struct buf *b = response_begin(&x->res);
+		jout_open(b, '{');
+		jout_name(b, "queues");
+		jout_open(b, '{');
+		for (size_t i = 0; i < f.n_queues; i++)
+			add_queue(b, &f.queues[i]);
+		jout_close(b, '}');
+		jout_name(b, "sources");
+		jout_open(b, '{');
+		for (size_t i = 0; i < f.n_sources; i++)
+			add_source(b, &f.sources[i]);
+		jout_close(b, '}');
+		jout_close(b, '}');
+		response_end(&x->res);
+	}
+	fleet_fini(&f);
+	return rc == ERR_OK ? STEP_DONE : exchange_fail(x, &e);
+}
+
+/* --- GET /jobs/queue/{queue} --- */
+
+/* Phase 0 asks for the ids of a page, phase 1 for each job. */
 
 #define PAGE_MAX 1000
 

@@ -21,12 +21,12 @@ enum step group_get_answer(struct exchange *x);
 enum step group_delete_ask(struct exchange *x);
 enum step group_delete_answer(struct exchange *x);
 /* api_queues.c */
+enum step queues_answer(struct exchange *x);
 enum step queue_get_ask(struct exchange *x);
 enum step queue_get_answer(struct exchange *x);
 /* api_health.c, api_metrics.c */
 enum step health_ask(struct exchange *x);
 enum step health_answer(struct exchange *x);
-enum step metrics_ask(struct exchange *x);
 enum step metrics_answer(struct exchange *x);
 /* api_openapi.c */
 enum step openapi_ask(struct exchange *x);

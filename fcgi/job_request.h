@@ -17,7 +17,7 @@ struct job_texts; /* where a spec's own texts are, while they are made */
 struct job_batch {
 	struct jin_reader *reader;
 	const struct jin *document; /* of the last read */
-	struct buf text;      /* generated ids, args, errors, each with its NUL */
+	struct buf text;            /* generated ids, args, errors, each with its NUL */
 	struct job_spec *specs;
 	struct job_texts *texts;
 	size_t n, cap;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "fcgi/fleet.h"
 #include "fcgi/handlers.h"
 
 static const struct route routes[] = {
@@ -12,11 +13,12 @@ static const struct route routes[] = {
         {METHOD_GET, "/jobs/{id}", job_get_ask, job_get_answer},
         {METHOD_DELETE, "/jobs/{id}", job_delete_ask, job_delete_answer},
         {METHOD_GET, "/jobs/queue/{queue}", queue_get_ask, queue_get_answer},
+        {METHOD_GET, "/queues", fleet_ask, queues_answer},
         {METHOD_POST, "/groups", group_post_ask, job_post_answer},
         {METHOD_GET, "/groups/{id}", group_get_ask, group_get_answer},
         {METHOD_DELETE, "/groups/{id}", group_delete_ask, group_delete_answer},
         {METHOD_GET, "/health", health_ask, health_answer},
-        {METHOD_GET, "/metrics", metrics_ask, metrics_answer},
+        {METHOD_GET, "/metrics", fleet_ask, metrics_answer},
         {METHOD_GET, "/openapi.yaml", openapi_ask, NULL},
 };
 #define ROUTES (sizeof routes / sizeof *routes)

@@ -8,6 +8,7 @@
 #include "shared/base/log.h"
 #include "worker/gate.h"
 #include "worker/health.h"
+#include "worker/place.h"
 
 /* --- the whole worker's --- */
 
@@ -130,7 +131,7 @@ static void note_health(struct slot *s, const struct cfg_source *cfg, enum err_c
 		        e->text);
 }
 
-static enum err_code try_source(struct slot *s, const struct cfg_source *cfg, int64_t timeout_ms, struct err *e)
+static enum err_code connect_one(struct slot *s, const struct cfg_source *cfg, int64_t timeout_ms, struct err *e)
 {
 	struct gate *g = s->worker->source_gates[cfg - s->worker->config->sources];
 	void *conn = NULL;
@@ -141,11 +142,18 @@ static enum err_code try_source(struct slot *s, const struct cfg_source *cfg, in
 		rc = s->source_held ? s->source_held->ops->connect(s->source_held, e) : err_nomem(e);
 		note_health(s, cfg, rc, e);
 	}
-	if (rc != ERR_OK) {
+	if (rc != ERR_OK)
 		connect_leave_source(s);
-		err_prefix(e, "source '%s'", cfg->name);
-	}
 	return rc;
+}
+
+static enum err_code try_source(
+        struct slot *s, const struct cfg_source *cfg, const struct work_order *order, struct err *e)
+{
+	enum err_code rc = place_take(s, cfg, order->before, e);
+	if (rc == ERR_OK)
+		rc = connect_one(s, cfg, order->job.timeout_ms, e);
+	return rc == ERR_OK ? ERR_OK : err_prefix(e, "source '%s'", cfg->name);
 }
 
 /* The task's sources that this worker knows, into the slot's scratch; how many. */
@@ -161,39 +169,76 @@ static size_t list_sources(struct slot *s, const struct task *task)
 	return n;
 }
 
-static enum err_code try_any(struct slot *s, size_t n, int64_t timeout_ms, const struct cfg_source **cfg, struct err *e)
+/* The one source of a job that names it. */
+static size_t list_pinned(struct slot *s, const char *name)
+{
+	const struct cfg_source *cfg = config_source(s->worker->config, name);
+	if (cfg)
+		s->candidates[0] = (size_t)(cfg - s->worker->config->sources);
+	return cfg ? 1 : 0;
+}
+
+/* No job of a database that is down costs it a connection before a little time is over. */
+static enum err_code refused_lately(const struct slot *s, struct err *e)
+{
+	return err_set(e, ERR_UNAVAILABLE, "source '%s' has refused a connection a moment ago",
+	        s->worker->config->sources[s->candidates[0]].name);
+}
+
+/* One that is full is passed over; when no other takes the job, it waits for a place in any that was. */
+static enum err_code try_any(
+        struct slot *s, size_t n, const struct work_order *order, const struct cfg_source **cfg, struct err *e)
 {
 	struct worker *w = s->worker;
 	enum err_code rc = ERR_UNAVAILABLE;
 	bool rest = true; /* one that is down may be tried, once */
-	while (rc == ERR_UNAVAILABLE) {
+	while (rc == ERR_UNAVAILABLE || rc == ERR_BUSY) {
 		uint32_t random = 0;
 		ssize_t ignored = getrandom(&random, sizeof random, 0);
 		(void)ignored;
 		size_t at = health_pick(w->health, s->candidates, n, random, clock_mono_ms(), &rest);
+		if (at == HEALTH_NONE && s->n_wanted == 0) /* the last one's error stands, if one was tried */
+			return e->code ? rc : refused_lately(s, e);
+		place_leave(s);
 		if (at == HEALTH_NONE)
-			return rc; /* the last one's error stands */
+			return err_set(e, ERR_BUSY, "all places (max_running) are taken");
 		*cfg = &w->config->sources[s->candidates[at]];
-		rc = try_source(s, *cfg, timeout_ms, e);
+		rc = try_source(s, *cfg, order, e);
 		s->candidates[at] = s->candidates[--n];
 	}
 	return rc;
 }
 
-enum err_code connect_source(struct slot *s, const struct task *task, const char *pinned, int64_t timeout_ms,
+/* Puts aside the candidate that keeps a place for the job; NULL: none does. */
+static const struct cfg_source *take_kept(struct slot *s, size_t *n, const char *kept)
+{
+	struct work_place place;
+	if (!kept[0] || !place_find(s->worker, kept, &place))
+		return NULL;
+	for (size_t i = 0; i < *n; i++) {
+		const struct cfg_source *cfg = &s->worker->config->sources[s->candidates[i]];
+		if (strcmp(place.kind, WORK_PLACE_DB) != 0 || strcmp(cfg->name, place.name) != 0)
+			continue;
+		s->candidates[i] = s->candidates[--*n];
+		return cfg;
+	}
+	return NULL;
+}
+
+enum err_code connect_source(struct slot *s, const struct task *task, const struct work_order *order,
         const struct cfg_source **cfg, struct err *e)
 {
-	if (pinned[0]) {
-		*cfg = config_source(s->worker->config, pinned);
-		if (!*cfg)
-			return err_set(e, ERR_UNAVAILABLE, "this worker's configuration has no source '%s'", pinned);
-		return try_source(s, *cfg, timeout_ms, e);
-	}
-	size_t n = list_sources(s, task);
+	const char *pinned = order->job.db;
+	s->n_wanted = 0;
+	size_t n = pinned[0] ? list_pinned(s, pinned) : list_sources(s, task);
+	if (n == 0 && pinned[0])
+		return err_set(e, ERR_UNAVAILABLE, "this worker's configuration has no source '%s'", pinned);
 	if (n == 0)
 		return err_set(
 		        e, ERR_UNAVAILABLE, "this worker's configuration has no source of task '%s'", task->name);
-	return try_any(s, n, timeout_ms, cfg, e);
+	*cfg = take_kept(s, &n, order->kept);
+	enum err_code rc = *cfg ? try_source(s, *cfg, order, e) : ERR_UNAVAILABLE;
+	return rc == ERR_UNAVAILABLE || rc == ERR_BUSY ? try_any(s, n, order, cfg, e) : rc;
 }
 
 enum err_code connect_sink(struct slot *s, const struct cfg_results *cfg, int64_t timeout_ms, struct err *e)

@@ -1,5 +1,5 @@
 /* How a run comes by its connections: a source that is up (health.h), a place at its gate (gate.h), and a connection that
- * works; then the same for its results database.
+ * works; then the same for its results database. Before the first comes its place in the source (place.h).
  *
  * No deadlock: a slot enters the source's gate first and the results database's second, and never waits at a source's
  * while it is inside a results database's. Thread rule: the functions of a slot in its own thread.
@@ -16,10 +16,10 @@ void connect_close(struct worker *w);
 /* Closes what has idled past its lifetime. The janitor's thread. */
 void connect_close_idle(struct worker *w);
 
-/* Connects the slot to the source `pinned`, or, when that is "", to one of the task's: one that refuses is passed over for
- * another. On ERR_OK the slot holds it (slot.source_held), and *cfg says which it is. ERR_UNAVAILABLE: none can be reached.
- * timeout_ms: how long to wait at a gate, 0 = as the source says. */
-enum err_code MUST_CHECK connect_source(struct slot *s, const struct task *task, const char *pinned, int64_t timeout_ms,
+/* Connects the slot to the source that the job names, or to one of the task's: one that refuses, or that has no place for
+ * the job (place.h), is passed over for another. On ERR_OK the slot holds it (slot.source_held), and *cfg says which it is.
+ * ERR_UNAVAILABLE: none can be reached. ERR_BUSY: none has a place (slot.wanted). */
+enum err_code MUST_CHECK connect_source(struct slot *s, const struct task *task, const struct work_order *order,
         const struct cfg_source **cfg, struct err *e);
 /* The same for one results database (slot.sink_held). A connection that has been lost wakes the janitor: it may have been
  * in a crash. */

@@ -79,11 +79,21 @@ size_t health_pick(struct health *h, const size_t *list, size_t n, uint32_t rand
 	} else if (*rest) {
 		at = longest_ago(h, list, n);
 		*rest = false;
+		if (at != HEALTH_NONE && now_ms - h->states[list[at]].tried_ms < HEALTH_PAUSE_MS)
+			at = HEALTH_NONE;
 	}
 	if (at != HEALTH_NONE)
 		h->states[list[at]].tried_ms = now_ms;
 	pthread_mutex_unlock(&h->lock);
 	return at;
+}
+
+bool health_is_down(struct health *h, size_t i, int64_t now_ms)
+{
+	pthread_mutex_lock(&h->lock);
+	bool down = h->states[i].wait_ms != 0 && now_ms - h->states[i].tried_ms < HEALTH_MOST_MS;
+	pthread_mutex_unlock(&h->lock);
+	return down;
 }
 
 bool health_down(struct health *h, size_t i, int64_t now_ms)

@@ -7,7 +7,10 @@
 
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
+#include "shared/queue/place.h"
+#include "worker/health.h"
 #include "worker/json.h"
+#include "worker/place.h"
 #include "worker/worker.h"
 
 #define DUE_AT_ONCE 64
@@ -53,6 +56,14 @@ static void describe_worker(const struct worker *w, size_t running, struct buf *
 	buf_addf(b, ",\"pid\":%d,\"slots\":%zu,\"running\":%zu,\"queues\":{", (int)getpid(), w->n_slots, running);
 	for (size_t i = 0; i < w->n_queues; i++)
 		buf_addf(b, "%s\"%s\":%d", i ? "," : "", w->queues[i].name, w->queues[i].n_slots);
+	buf_addstr(b, "},\"paused\":{");
+	bool any = false;
+	for (size_t i = 0; i < w->config->n_sources; i++) {
+		if (!health_is_down(w->health, i, clock_mono_ms()))
+			continue;
+		buf_addf(b, "%s\"%s\":1", any ? "," : "", w->config->sources[i].name);
+		any = true;
+	}
 	buf_addf(b, "},\"started_ms\":%" PRId64 ",\"beat_ms\":@beat@}", w->began_ms);
 }
 
@@ -122,6 +133,19 @@ static void hand_over(struct worker *w, struct work_queue *q, const struct work_
 	pthread_mutex_unlock(&w->lock);
 }
 
+/* There is something in the queue's redo list: whoever waits for new entries takes it. */
+static void wake_slots(struct keeper *k, struct work_queue *q)
+{
+	struct worker *w = k->w;
+	pthread_mutex_lock(&w->lock);
+	size_t n = q->n_redo;
+	if (n)
+		pthread_cond_broadcast(&w->changed);
+	pthread_mutex_unlock(&w->lock);
+	if (n)
+		worker_unblock(w, k->redis, q, n);
+}
+
 static void drop_entry(struct keeper *k, const char *queue, const char *entry)
 {
 	struct cmd del;
@@ -162,11 +186,61 @@ static void scan(struct keeper *k, struct work_queue *q)
 		reply_free(reply);
 	}
 	reply_free(stale);
-	pthread_mutex_lock(&w->lock);
-	size_t n = q->n_redo;
-	pthread_mutex_unlock(&w->lock);
-	if (n)
-		worker_unblock(w, k->redis, q, n);
+	wake_slots(k, q);
+}
+
+/* --- places --- */
+
+/* Frees the places whose lease is over and lets in who waits for them. */
+static void tidy(struct keeper *k, const struct work_place *place)
+{
+	work_ask_tidy(&k->cmd, prefix(k), place, place_lease_ms(k->w), NULL, 0);
+	struct reply *waiting = call(k);
+	if (waiting)
+		worker_note_waiting(
+		        k->w, place, reply_i64(reply_at(waiting, 0), 0), reply_i64(reply_at(waiting, 1), 0) != 0);
+	reply_free(waiting);
+}
+
+/* Where somebody waits, and where this worker believes it. */
+static void tidy_all(struct keeper *k)
+{
+	struct worker *w = k->w;
+	struct work_place place;
+	work_ask_things(&k->cmd, prefix(k));
+	struct reply *things = call(k);
+	for (size_t i = 0; i < reply_count(things); i++)
+		if (place_find(w, reply_text(reply_at(things, i), NULL), &place))
+			tidy(k, &place);
+	reply_free(things);
+	for (size_t i = 0; !k->down && i < w->n_queues; i++) {
+		pthread_mutex_lock(&w->lock);
+		place = w->queues[i].full;
+		pthread_mutex_unlock(&w->lock);
+		if (place.kind)
+			tidy(k, &place);
+	}
+}
+
+/* Jobs that have been let in go to the slots of their queues. */
+static void fetch_handed(struct keeper *k)
+{
+	struct worker *w = k->w;
+	char queue[QUEUE_NAME_MAX + 1];
+	atomic_store(&w->handed, false);
+	work_ask_handed(&k->cmd, prefix(k));
+	struct reply *handed = call(k);
+	for (size_t i = 0; i < reply_count(handed); i += 2) {
+		struct work_entry entry;
+		if (!work_parse_handed(reply_text(reply_at(handed, i), NULL), &entry, queue))
+			continue;
+		for (size_t q = 0; q < w->n_queues; q++)
+			if (strcmp(w->queues[q].name, queue) == 0)
+				hand_over(w, &w->queues[q], &entry);
+	}
+	for (size_t q = 0; reply_count(handed) > 0 && q < w->n_queues; q++)
+		wake_slots(k, &w->queues[q]);
+	reply_free(handed);
 }
 
 /* --- jobs that are due --- */
@@ -300,10 +374,14 @@ static int64_t turn(struct keeper *k)
 			scan(k, &w->queues[i]);
 			beat_if_due(k); /* with a Redis far away and many queues this takes its time */
 		}
+		tidy_all(k);
+		fetch_handed(k);
 		if (!k->down && !atomic_exchange(&w->scanned, true))
 			worker_wake(w, 0);
 		k->next_scan = now + (lease / 15 < 1000 ? lease / 15 : 1000);
 	}
+	if (atomic_load(&w->handed) && !atomic_load(&w->draining))
+		fetch_handed(k);
 	if (now >= k->next_sweep) {
 		sweep(k, false);
 		k->next_sweep = now + IDLE_CONSUMER_MS / 4;

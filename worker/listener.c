@@ -36,8 +36,11 @@ static void on_message(struct worker *w, const struct reply *r)
 	const char *payload = reply_text(reply_at(r, 2), NULL);
 	if (strcmp(name, "cancel") == 0)
 		on_cancel(w, payload);
-	else
+	else {
+		if (strcmp(payload, "handed") == 0)
+			atomic_store(&w->handed, true);
 		worker_wake(w, strcmp(payload, "purge") == 0 ? WAKE_JANITOR : WAKE_KEEPER);
+	}
 }
 
 static enum err_code subscribe(struct worker *w, struct redis *r, struct err *e)
@@ -142,6 +145,19 @@ static bool see_to(struct slot *s)
 	return carry_out(s);
 }
 
+/* A run that has a place, and whose lease could not be renewed for so long that the place is nearly another's, ends. Here,
+ * because the keeper may be waiting for Redis. */
+static void stop_stale(struct slot *s)
+{
+	pthread_mutex_lock(&s->lock);
+	int64_t margin = s->worker->config->worker.lease_ms / 2;
+	bool stale = s->running && s->lease.n_places && clock_mono_ms() - s->leased_ms >= s->lease.place_ms - margin;
+	int64_t run = s->lease.run;
+	pthread_mutex_unlock(&s->lock);
+	if (stale)
+		slot_stop(s, run, STOP_STALE);
+}
+
 void *canceller_main(void *ctx)
 {
 	struct worker *w = ctx;
@@ -149,8 +165,10 @@ void *canceller_main(void *ctx)
 	while (!atomic_load(&w->stopping)) {
 		worker_wait(w, WAKE_CANCELLER, again ? CANCEL_AGAIN_MS : 1000, &w->stopping);
 		again = false;
-		for (size_t i = 0; i < w->n_slots; i++)
+		for (size_t i = 0; i < w->n_slots; i++) {
+			stop_stale(&w->slots[i]);
 			again = see_to(&w->slots[i]) || again;
+		}
 	}
 	for (size_t i = 0; i < w->n_slots; i++)
 		if (atomic_load(&w->slots[i].stopper) != STOPPER_NONE)

@@ -50,7 +50,8 @@ static void add_queue(struct worker *w, const struct task_set *tasks, const char
 		slots = slots_of_tasks(w->config, tasks, name);
 	if (slots == 0)
 		slots = w->config->worker.concurrency;
-	w->queues[w->n_queues++] = (struct work_queue){.name = name, .n_slots = slots};
+	w->queues[w->n_queues++] = (struct work_queue){
+	        .name = name, .n_slots = slots, .max_running = config_queue_max_running(w->config, name)};
 	w->n_slots += (size_t)slots;
 }
 
@@ -91,9 +92,11 @@ static bool make_slots(struct worker *w)
 			s->lease.consumer = s->consumer;
 			s->redis = redis_new(c);
 			s->candidates = calloc(c->n_sources + 1, sizeof *s->candidates);
+			s->wanted = calloc(c->n_sources + 1, sizeof *s->wanted);
+			s->n_waiting = calloc(c->n_sources + 1, sizeof *s->n_waiting);
 			pthread_mutex_init(&s->cancelling, NULL);
 			pthread_mutex_init(&s->lock, NULL);
-			if (!s->redis || !s->candidates)
+			if (!s->redis || !s->candidates || !s->wanted || !s->n_waiting)
 				return false;
 		}
 	return w->slots != NULL;
@@ -105,6 +108,8 @@ static void free_slots(struct worker *w)
 	for (size_t n = 0; w->slots && n < w->n_slots; n++) {
 		struct slot *s = &w->slots[n];
 		free(s->candidates);
+		free(s->wanted);
+		free(s->n_waiting);
 		redis_free(s->redis);
 		pthread_mutex_destroy(&s->cancelling);
 		pthread_mutex_destroy(&s->lock);

@@ -55,7 +55,7 @@ static enum err_code connect_both(struct run *r, struct err *e)
 	struct slot *s = r->slot;
 	const struct cfg_source *cfg = NULL;
 	r->timeout_ms = r->order->job.timeout_ms;
-	enum err_code rc = connect_source(s, r->task, r->order->job.db, r->timeout_ms, &cfg, e);
+	enum err_code rc = connect_source(s, r->task, r->order, &cfg, e);
 	if (rc != ERR_OK)
 		return rc;
 	if (!r->timeout_ms)
@@ -97,7 +97,7 @@ static enum err_code next_row(struct feed *f, struct row *row, bool *done, struc
 	return check_limits(r, e);
 }
 
-/* Nobody may publish who could have been declared dead. As long as the lease was confirmed a short while ago that is
+/* Nobody may publish, or begin where his place can be another's, who could have been declared dead. As long as the lease was confirmed a short while ago that is
  * certain; else Redis is asked, and waited for. */
 static enum err_code confirm_lease(struct run *r, struct err *e)
 {
@@ -162,6 +162,7 @@ static enum err_code execute(struct run *r, const char *table, struct err *e)
 	        .args = r->args.texts,
 	        .n_args = r->args.n,
 	        .tag = tag,
+	        .job_id = s->lease.n_places ? s->lease.job_id : NULL,
 	        .timeout_ms = r->timeout_ms};
 	struct result_spec spec = {.job_id = s->lease.job_id,
 	        .table = table,
@@ -169,7 +170,10 @@ static enum err_code execute(struct run *r, const char *table, struct err *e)
 	        .run = r->order->run,
 	        .ttl_ms = r->order->job.ttl_ms};
 	enum wire wire = WIRE_TEXT;
-	enum err_code rc = slot_stopped(s, r->timeout_ms, e);
+	/* Who has a place in the source may have been stopped for so long that it is another's by now. */
+	enum err_code rc = s->lease.n_places ? confirm_lease(r, e) : slot_stopped(s, r->timeout_ms, e);
+	if (rc == ERR_OK && s->lease.n_places && r->order->fence)
+		rc = r->source->ops->evict(r->source, s->lease.job_id, e);
 	if (rc == ERR_OK)
 		rc = r->source->ops->begin(r->source, &q, r->sink->ops->wires, &r->columns, &wire, e);
 	if (rc == ERR_OK && r->columns.n == 0)

@@ -24,6 +24,9 @@ void settle_decide(const struct config *c, const struct work_order *order, enum 
 	case ERR_CANCELLED:
 		result->outcome = WORK_RETURN;
 		return;
+	case ERR_BUSY:
+		result->outcome = WORK_PARK;
+		return;
 	case ERR_UNAVAILABLE: {
 		/* Not the job's fault: it waits without a limit of attempts, but not for ever. The waits grow with the outage. */
 		int64_t outage = order->outage_since_ms ? now_ms - order->outage_since_ms : 0;

@@ -7,6 +7,7 @@
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "worker/connect.h"
+#include "worker/place.h"
 #include "worker/run.h"
 #include "worker/settle.h"
 
@@ -90,6 +91,17 @@ static enum err_code claim(struct slot *s, int64_t block_ms, bool own, struct wo
 	return rc;
 }
 
+/* The slot's own turn; when the queue is empty, whatever comes is anybody's. */
+static enum err_code go_first(struct slot *s, struct work_entry *out, struct err *e)
+{
+	const struct work_place place = {.kind = WORK_PLACE_QUEUE, .name = s->queue->name};
+	s->goes_first = false;
+	enum err_code rc = draining(s) ? ERR_NOT_FOUND : claim(s, -1, false, out, e);
+	if (rc == ERR_NOT_FOUND)
+		worker_note_waiting(s->worker, &place, 0, true);
+	return rc;
+}
+
 /* The next entry of the slot; *stale says how to start it. ERR_NOT_FOUND: none for now. */
 static enum err_code find_work(struct slot *s, struct work_entry *out, int64_t *stale, struct err *e)
 {
@@ -108,11 +120,18 @@ static enum err_code find_work(struct slot *s, struct work_entry *out, int64_t *
 	if (worker_take_redo(s->worker, s->queue, out))
 		return ERR_OK;
 	*stale = WORK_OWN;
+	if (s->goes_first) {
+		rc = go_first(s, out, e);
+		if (rc != ERR_NOT_FOUND)
+			return rc;
+	}
+	if (!worker_may_claim(s->worker, s->queue, true))
+		return ERR_NOT_FOUND;
 	rc = greet(s, &client, e);
 	if (rc != ERR_OK)
 		return rc;
 	set_blocked(s, client);
-	if (!draining(s))
+	if (!draining(s) && worker_may_claim(s->worker, s->queue, false))
 		rc = claim(s, BLOCK_MS, false, out, e);
 	else
 		rc = ERR_NOT_FOUND;
@@ -136,35 +155,41 @@ static enum err_code start(struct slot *s, const struct work_entry *entry, int64
 	return rc;
 }
 
-/* Says how the run ended, again and again until Redis has heard it; and takes the next entry on the same way. */
+/* What follows a run at once: an entry of the slot's own (stale WORK_OWN), or one that is to be started as another's. */
+struct next {
+	struct work_entry entry;
+	int64_t stale;
+	bool has;
+};
+
+/* Says how the run ended, again and again until Redis has heard it; and takes the next entry on the same way: the job that
+ * gets the place that has become free, or, when the run had none, the queue's next. */
 static enum err_code tell(struct slot *s, const struct work_entry *entry, const struct work_order *order,
-        const struct work_result *result, struct work_entry *next, bool *has_next)
+        const struct work_result *result, struct next *next)
 {
+	struct work_entry freed = {0};
+	const struct work_lease lease = s->lease; /* only this thread writes it */
 	struct cmd finish, more;
 	struct cmd *const both[] = {&finish, &more};
 	struct err e = ERR_INIT;
 	enum err_code rc;
 	cmd_init(&finish);
 	cmd_init(&more);
-	work_ask_finish(&finish, prefix(s), s->queue->name, entry, order, result);
+	work_ask_finish(&finish, prefix(s), &lease, entry, order, result, !draining(s));
 	work_ask_claim(&more, prefix(s), s->queue->name, s->consumer, -1, false);
-	*has_next = false;
 	for (;;) {
 		struct reply *replies[2] = {NULL, NULL};
-		bool redo = false;
-		pthread_mutex_lock(&s->worker->lock);
-		redo = s->queue->n_redo > 0; /* they come before what is new */
-		pthread_mutex_unlock(&s->worker->lock);
-		size_t n = draining(s) || redo || s->recheck || *has_next ? 1 : 2;
-		rc = redis_pipeline(s->redis, both, n, replies, &e);
+		bool claims = !draining(s) && !s->recheck && !next->has && lease.n_places == 0 &&
+		        worker_may_claim(s->worker, s->queue, false);
+		rc = redis_pipeline(s->redis, both, claims ? 2 : 1, replies, &e);
 		if (rc == ERR_OK)
-			rc = work_read_finish(replies[0], &e);
-		else if (n == 2)
+			rc = work_read_finish(replies[0], &freed, &e);
+		else if (claims)
 			s->recheck = true;
 		struct err claim_error = ERR_INIT;
-		if (n == 2 && replies[1]) {
-			enum err_code got = work_read_claim(replies[1], next, &claim_error);
-			*has_next = got == ERR_OK;
+		if (claims && replies[1]) {
+			enum err_code got = work_read_claim(replies[1], &next->entry, &claim_error);
+			next->has = got == ERR_OK;
 			s->recheck = s->recheck || (got != ERR_OK && got != ERR_NOT_FOUND);
 		}
 		reply_free(replies[0]);
@@ -178,6 +203,8 @@ static enum err_code tell(struct slot *s, const struct work_entry *entry, const 
 	if (rc != ERR_OK && rc != ERR_LOST)
 		log_error("the end of a run could not be told job=%s run=%lld error=\"%s\"", entry->job_id,
 		        (long long)order->run, e.text);
+	if ((rc == ERR_OK || rc == ERR_LOST) && freed.entry[0])
+		*next = (struct next){.entry = freed, .stale = s->worker->config->worker.lease_ms, .has = true};
 	cmd_fini(&finish);
 	cmd_fini(&more);
 	return rc;
@@ -186,8 +213,11 @@ static enum err_code tell(struct slot *s, const struct work_entry *entry, const 
 static void log_end(const struct slot *s, const struct work_entry *entry, const struct work_order *order,
         const struct work_result *result, const struct err *e, int64_t took_ms)
 {
-	static const char *const outcomes[] = {"success", "failure", "retry", "wait", "returned"};
-	if (result->outcome == WORK_SUCCESS)
+	static const char *const outcomes[] = {"success", "failure", "retry", "wait", "returned", "parked"};
+	if (result->outcome == WORK_PARK)
+		log_debug("job waits for a place job=%s task=%s worker=%s", entry->job_id, order->job.task,
+		        s->worker->name);
+	else if (result->outcome == WORK_SUCCESS)
 		log_info("job finished job=%s task=%s run=%lld outcome=success rows=%lld ms=%lld worker=%s",
 		        entry->job_id, order->job.task, (long long)order->run, (long long)result->rows,
 		        (long long)took_ms, s->worker->name);
@@ -257,16 +287,15 @@ static enum err_code run_or_give_up(
 	return run_job(s, order, out, e);
 }
 
-/* Runs what the entry asks for, to its end. *has_next: another entry was claimed meanwhile. */
-static void work_on(
-        struct slot *s, const struct work_entry *entry, int64_t stale, struct work_entry *next, bool *has_next)
+/* Runs what the entry asks for, to its end; next: what follows at once. */
+static void work_on(struct slot *s, const struct work_entry *entry, int64_t stale, struct next *next)
 {
 	struct err e = ERR_INIT;
 	struct reply *reply = NULL;
-	struct work_order order;
+	struct work_order order = {.kept = ""};
 	struct run_result out = {0};
 	int64_t began = clock_mono_ms();
-	*has_next = false;
+	*next = (struct next){.stale = WORK_OWN};
 	enum err_code rc = start(s, entry, stale, &reply, &order, &e);
 	if (rc != ERR_OK) {
 		if (rc == ERR_UNAVAILABLE) {
@@ -274,6 +303,8 @@ static void work_on(
 		} else if (rc != ERR_NOT_FOUND && rc != ERR_CONFLICT) {
 			log_error("a job could not be started job=%s error=\"%s\"", entry->job_id, e.text);
 			worker_wait(s->worker, 0, REDIS_PAUSE_MS, &s->worker->draining);
+		} else if (order.kept[0]) {
+			place_forgo(s, entry, order.kept);
 		}
 		reply_free(reply);
 		return;
@@ -291,14 +322,15 @@ static void work_on(
 	        .took_ms = took,
 	        .state_ttl_ms = order.job.ttl_ms > c->jobs.state_ttl_ms ? order.job.ttl_ms : c->jobs.state_ttl_ms};
 	settle_decide(c, &order, rc, order.started_ms + took, random, &result);
-	enum err_code told = tell(s, entry, &order, &result, next, has_next);
+	enum err_code told =
+	        result.outcome == WORK_PARK ? place_park(s, entry, &e) : tell(s, entry, &order, &result, next);
 	struct work_entry none = {0};
 	slot_runs(s, &none, 0, 0);
 	if (told == ERR_LOST) {
-		log_info("job lost job=%s run=%lld reason=\"deleted or taken over\"", entry->job_id,
-		        (long long)order.run);
 		if (rc == ERR_OK)
 			take_back(s, &order, entry);
+		log_info("job lost job=%s run=%lld reason=\"deleted or taken over\"", entry->job_id,
+		        (long long)order.run);
 	} else {
 		log_end(s, entry, &order, &result, &e, took);
 		if (told == ERR_OK && rc == ERR_OK)
@@ -327,25 +359,37 @@ static void on_trouble(struct slot *s, enum err_code rc, const struct work_entry
 	worker_wait(s->worker, 0, REDIS_PAUSE_MS, &s->worker->draining);
 }
 
+/* Of a queue with max_running: does the slot go on with the next entry, whatever the others do? Not when a place of the
+ * queue is what its job waits for. (Were all woken when a place is free, they would crowd at it, and pass each other.) */
+static bool goes_first(const struct slot *s, const struct next *next)
+{
+	bool waits = next->has;
+	for (size_t i = 0; i < s->n_wanted; i++)
+		waits = waits || strcmp(s->wanted[i].kind, WORK_PLACE_QUEUE) == 0;
+	return s->queue->max_running && !waits;
+}
+
 void *slot_main(void *ctx)
 {
 	struct slot *s = ctx;
-	struct work_entry entry, next;
-	bool has_next = false;
+	struct work_entry entry;
+	struct next next = {.has = false};
 	redis_set_timeout(s->redis, BLOCK_MS + s->worker->config->redis.timeout_ms);
-	while (has_next || !draining(s)) {
-		int64_t stale = WORK_OWN;
-		if (has_next) {
-			entry = next;
-			work_on(s, &entry, stale, &next, &has_next);
+	while (next.has || !draining(s)) {
+		int64_t stale = next.stale;
+		struct err e = ERR_INIT;
+		enum err_code rc = ERR_OK;
+		if (next.has)
+			entry = next.entry;
+		else
+			rc = find_work(s, &entry, &stale, &e);
+		if (rc != ERR_OK) {
+			on_trouble(s, rc, &entry, &e);
 			continue;
 		}
-		struct err e = ERR_INIT;
-		enum err_code rc = find_work(s, &entry, &stale, &e);
-		if (rc == ERR_OK)
-			work_on(s, &entry, stale, &next, &has_next);
-		else
-			on_trouble(s, rc, &entry, &e);
+		s->n_wanted = 0;
+		work_on(s, &entry, stale, &next);
+		s->goes_first = goes_first(s, &next);
 	}
 	pthread_mutex_lock(&s->worker->lock);
 	s->worker->live_slots--;

@@ -57,6 +57,7 @@ void slot_runs(struct slot *s, const struct work_entry *entry, int64_t run, int6
 	s->lease.run = run;
 	memcpy(s->lease.entry, entry->entry, sizeof s->lease.entry);
 	memcpy(s->lease.job_id, entry->job_id, sizeof s->lease.job_id);
+	s->lease.n_places = 0;
 	s->leased_ms = leased_ms;
 	atomic_store(&s->stop, STOP_NONE);
 	pthread_mutex_unlock(&s->lock);
@@ -91,6 +92,8 @@ enum err_code slot_stopped(const struct slot *s, int64_t timeout_ms, struct err 
 		return err_set(e, ERR_LOST, "the job was deleted or taken over");
 	case STOP_DRAIN:
 		return err_set(e, ERR_CANCELLED, "the worker is stopping");
+	case STOP_STALE:
+		return err_set(e, ERR_CANCELLED, "the lease of its place (max_running) could not be renewed");
 	case STOP_TIMEOUT:
 		return err_set(e, ERR_TRANSIENT, "the time limit of %lld ms is over", (long long)timeout_ms);
 	case STOP_NONE:
@@ -112,6 +115,52 @@ void worker_stop_runs(struct worker *w, const char *job_id, int64_t run, enum st
 		if (match)
 			slot_stop(s, current, reason);
 	}
+}
+
+/* How many may wait for a place before the queues that they come from are left alone: those of one database keep nobody
+ * else from being claimed until they are many; behind a queue's own limit there is nobody else. */
+static int64_t most_waiting(const struct work_place *place)
+{
+	return strcmp(place->kind, WORK_PLACE_QUEUE) == 0 ? 1 : WORKER_PARKED_MAX;
+}
+
+static bool is_same(const struct work_place *a, const struct work_place *b)
+{
+	return a->kind && strcmp(a->kind, b->kind) == 0 && strcmp(a->name, b->name) == 0;
+}
+
+void worker_note_full(struct worker *w, struct work_queue *q, const struct work_place *place, int64_t waiting)
+{
+	pthread_mutex_lock(&w->lock);
+	if (waiting >= most_waiting(place) && !q->full.kind)
+		q->full = *place;
+	pthread_mutex_unlock(&w->lock);
+}
+
+void worker_note_waiting(struct worker *w, const struct work_place *place, int64_t waiting, bool room)
+{
+	bool relieved = waiting < most_waiting(place) && (room || strcmp(place->kind, WORK_PLACE_QUEUE) != 0);
+	pthread_mutex_lock(&w->lock);
+	for (size_t i = 0; relieved && i < w->n_queues; i++)
+		if (is_same(&w->queues[i].full, place)) {
+			w->queues[i].full = (struct work_place){0};
+			pthread_cond_broadcast(&w->changed);
+		}
+	pthread_mutex_unlock(&w->lock);
+}
+
+bool worker_may_claim(struct worker *w, struct work_queue *q, bool wait)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_sec++;
+	pthread_mutex_lock(&w->lock);
+	while (wait && q->full.kind && q->n_redo == 0 && !atomic_load(&w->draining))
+		if (pthread_cond_timedwait(&w->changed, &w->lock, &t) != 0)
+			break;
+	bool may = !q->full.kind && q->n_redo == 0;
+	pthread_mutex_unlock(&w->lock);
+	return may;
 }
 
 bool worker_take_redo(struct worker *w, struct work_queue *q, struct work_entry *out)

@@ -29,6 +29,7 @@ enum stop_reason {
 	STOP_LOST,    /* the job was deleted, or another worker has taken it over: nothing of it may show */
 	STOP_TIMEOUT, /* its time limit */
 	STOP_DRAIN,   /* the worker goes: the job goes back to its queue */
+	STOP_STALE,   /* Redis has been away for so long that its place may be another's: it goes back too */
 };
 
 /* The thread that stops what a slot runs. */
@@ -45,8 +46,11 @@ struct health;
 struct work_queue {
 	const char *name;
 	int n_slots;
-	struct work_entry redo[64]; /* entries of dead workers that a slot should take over; guarded by worker.lock */
+	int max_running;            /* jobs of the whole fleet at once; 0 = no limit */
+	struct work_entry redo[64]; /* entries of dead workers, or let in, for a slot to take; guarded by worker.lock */
 	size_t n_redo;
+	/* So many of its jobs wait for a place already that no more are claimed; guarded by worker.lock, kind NULL = no. */
+	struct work_place full;
 };
 
 struct slot {
@@ -55,8 +59,14 @@ struct slot {
 	char consumer[WORK_CONSUMER_MAX];
 	pthread_t thread;
 	struct redis *redis; /* the slot's own */
+	bool goes_first;     /* it may claim the next entry of its limited queue */
 	bool recheck;        /* a connection broke: we may own an entry that we never heard of */
 	size_t *candidates;  /* scratch of connect.c: room for every source */
+
+	/* Of a run that has found no place: what its job is to wait for. Room for every source and the queue. */
+	struct work_place *wanted;
+	int64_t *n_waiting; /* how many wait for each */
+	size_t n_wanted;
 
 	/* The databases' connections that the slot holds for its run, and the gates that it is inside for them, or NULL. */
 	struct source *source_held;
@@ -69,7 +79,7 @@ struct slot {
 	pthread_mutex_t cancelling; /* held while somebody cancels; a run ends only when it is free */
 	pthread_mutex_t lock;       /* guards what follows */
 	bool running;
-	struct work_lease lease; /* entry, job id and run of what runs */
+	struct work_lease lease; /* entry, job id, run and places of what runs */
 	int64_t leased_ms;       /* when the lease was last confirmed (monotonic) */
 	int64_t deadline_ms;     /* of the run, or of its wait at a gate (monotonic); 0 = none */
 	struct gate *waits_at;   /* or NULL */
@@ -108,6 +118,7 @@ struct worker {
 	int64_t cancelled[WORKER_CANCELLED]; /* the newest cancelled runs, as the listener has heard of them */
 	size_t n_cancelled;                  /* ever */
 	size_t live_slots;
+	atomic_bool handed;   /* jobs have been let in: the keeper is to fetch them */
 	atomic_bool scanned;  /* the keeper has looked once for what others have left: it comes before what is new */
 	atomic_uint moves;    /* how often the keeper has found Redis at another address than before */
 	atomic_bool unheard;  /* the listener may have missed a cancel: the keeper is to ask which leases still hold */
@@ -134,6 +145,15 @@ void worker_stop_runs(struct worker *w, const char *job_id, int64_t run, enum st
 
 /* Takes an entry off the queue's redo list. */
 bool worker_take_redo(struct worker *w, struct work_queue *q, struct work_entry *out);
+/* May the queue's next entry be claimed? Not while others come first, or too many wait for a place; wait: stay for a while
+ * until that has changed. */
+bool worker_may_claim(struct worker *w, struct work_queue *q, bool wait);
+/* So many wait for such a place, some of the queue's jobs among them: should that be too many, the queue's next entries are
+ * left alone until worker_note_waiting hears of fewer (and, behind a queue's own limit, of a free place: who runs there
+ * takes what comes next himself). The place's name must outlive the worker. */
+#define WORKER_PARKED_MAX 1000
+void worker_note_full(struct worker *w, struct work_queue *q, const struct work_place *place, int64_t waiting);
+void worker_note_waiting(struct worker *w, const struct work_place *place, int64_t waiting, bool room);
 
 /* Thread functions; ctx is the struct slot or the struct worker. */
 void *slot_main(void *ctx);

@@ -23,6 +23,7 @@ enum err_code {
 	ERR_PERMANENT,   /* another run would fail in the same way */
 	ERR_CANCELLED,   /* somebody asked for it to stop */
 	ERR_LOST,        /* the run is no longer current: touch nothing any more */
+	ERR_BUSY,        /* as many as may be are at it already: wait for your turn */
 	ERR_NOMEM,       /* an allocation failed */
 };
 

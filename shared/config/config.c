@@ -383,6 +383,8 @@ void config_free(struct config *c)
 		free(c->sql_directories[i]);
 	for (size_t i = 0; i < c->worker.n_queues; i++)
 		free(c->worker.queues[i].name);
+	for (size_t i = 0; i < c->jobs.n_max_running; i++)
+		free(c->jobs.max_running[i].name);
 	for (size_t i = 0; i < c->n_sources; i++) {
 		free(c->sources[i].name);
 		free(c->sources[i].dsn);
@@ -398,6 +400,7 @@ void config_free(struct config *c)
 	}
 	free(c->sql_directories);
 	free(c->worker.queues);
+	free(c->jobs.max_running);
 	free(c->sources);
 	free(c->results);
 	free(c->file);
@@ -431,4 +434,12 @@ const struct cfg_results *config_results(const struct config *c, const char *nam
 		if (strcmp(c->results[i].name, name) == 0)
 			return &c->results[i];
 	return NULL;
+}
+
+int config_queue_max_running(const struct config *c, const char *queue)
+{
+	for (size_t i = 0; i < c->jobs.n_max_running; i++)
+		if (strcmp(c->jobs.max_running[i].name, queue) == 0)
+			return c->jobs.max_running[i].slots;
+	return 0;
 }

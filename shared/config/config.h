@@ -36,6 +36,7 @@ struct cfg_source {
 	bool read_only;           /* sessions refuse writes; default true */
 	int64_t timeout_ms;       /* most time a run may take here when task and job name none; 0 = no limit */
 	int64_t connect_timeout_ms;
+	int max_running; /* jobs of the whole fleet in it at once; 0 = no limit */
 };
 
 /* A results database: `results: {NAME: {...}}`. */
@@ -54,10 +55,11 @@ struct cfg_results {
 	int64_t connect_timeout_ms;
 };
 
-/* A queue that this worker serves: `worker: {queues: {NAME: SLOTS}}` or --queue NAME[:CONCURRENCY]. */
+/* A queue that this worker serves: `worker: {queues: {NAME: SLOTS}}` or --queue NAME[:CONCURRENCY]; or one whose jobs are
+ * limited: `jobs: {max_running: {NAME: MOST}}`. */
 struct cfg_queue {
 	char *name;
-	int slots; /* 0: as the tasks say, else worker.concurrency */
+	int slots; /* 0: as the tasks say, else worker.concurrency. In jobs.max_running: jobs of the whole fleet at once */
 };
 
 struct config {
@@ -87,10 +89,12 @@ struct config {
 		char *default_queue;
 		int64_t result_ttl_ms; /* how long a result is kept when task and job name no ttl */
 		int64_t state_ttl_ms; /* how long the state of a finished job is kept, at least (never shorter than its result) */
-		int retries;            /* when task and job name none */
-		bool reject_wrong_args; /* 400 instead of an accepted job that is FAILURE at once */
-		int64_t max_rows;       /* of a result; 0 = no limit */
-		int64_t max_bytes;      /* of a result as sent; 0 = no limit */
+		int retries;                   /* when task and job name none */
+		bool reject_wrong_args;        /* 400 instead of an accepted job that is FAILURE at once */
+		int64_t max_rows;              /* of a result; 0 = no limit */
+		int64_t max_bytes;             /* of a result as sent; 0 = no limit */
+		struct cfg_queue *max_running; /* queues with a limit */
+		size_t n_max_running;
 	} jobs;
 
 	struct {
@@ -172,6 +176,8 @@ void config_free(struct config *c);
 
 const struct cfg_source *config_source(const struct config *c, const char *name);
 const struct cfg_results *config_results(const struct config *c, const char *name);
+/* How many jobs of the queue may run at once in the whole fleet; 0 = no limit. */
+int config_queue_max_running(const struct config *c, const char *queue);
 
 const char *db_engine_name(enum db_engine engine);
 

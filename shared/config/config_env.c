@@ -102,9 +102,9 @@ static enum err_code put_key(
 	char section[64];
 	struct yaml_tree *map = root;
 	if (key->rule->kind == KEY_QUEUES)
-		return err_set(e, ERR_INVALID,
-		        "%s: expected queues in the file or as --queue, got a variable, which cannot hold a map",
-		        v->origin);
+		return err_set(e, ERR_INVALID, "%s: expected %s, got a variable, which cannot hold a map", v->origin,
+		        strncmp(key->path, "worker.", 7) == 0 ? "queues in the file or as --queue"
+		                                              : "a map in the file");
 	const char *dot = strchr(key->path, '.');
 	enum err_code rc = ERR_OK;
 	if (dot) {

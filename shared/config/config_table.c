@@ -233,6 +233,14 @@ static const struct config_key keys[] = {
                 .fallback = "0",
                 SIZE(config, jobs.max_bytes, 0, INT64_MAX),
                 .help = "A result with more bytes, as sent, is a failure; 0: no limit."},
+        {.path = "jobs.max_running",
+                .fallback = "{}",
+                .type = "map of queue to jobs at once",
+                RULE(.kind = KEY_QUEUES, AT(config, jobs.max_running),
+                        .count = offsetof(struct config, jobs.n_max_running), .min = 1, .max = CONFIG_CONNECTIONS_MAX),
+                .help = "Most jobs of a queue that all workers together run at once; more of them wait; a queue that "
+                        "is "
+                        "not named has no limit."},
 
         {.path = "limits.body",
                 .fallback = "1MiB",
@@ -291,7 +299,8 @@ static const struct config_key keys[] = {
         {.path = "worker.queues",
                 .fallback = "{}",
                 .type = "map of queue to jobs at once",
-                RULE(.kind = KEY_QUEUES, AT(config, worker.queues)),
+                RULE(.kind = KEY_QUEUES, AT(config, worker.queues), .count = offsetof(struct config, worker.n_queues),
+                        .max = CONFIG_SLOTS_MAX),
                 .help = "The queues that this worker serves; empty: jobs.default_queue; --queue takes the place of the "
                         "map."},
         {.path = "worker.lease",
@@ -338,6 +347,10 @@ static const struct config_key keys[] = {
                 .fallback = "0",
                 DURATION(cfg_source, timeout_ms, 0, 30 * DAY),
                 .help = "Longest run when task and job name no timeout; 0: no limit."},
+        {.path = "sources.*.max_running",
+                .fallback = "0",
+                INTEGER(cfg_source, max_running, 0, CONFIG_CONNECTIONS_MAX),
+                .help = "Most jobs that all workers together run in it at once; more of them wait; 0: no limit."},
         CONNECTIONS("sources", cfg_source),
 
         {.path = "results.*.type",

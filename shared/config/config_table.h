@@ -25,14 +25,14 @@ enum key_kind {
 	KEY_SIZE,     /* int64_t, bytes */
 	KEY_CHOICE,   /* an enum: the index in choices */
 	KEY_LIST,     /* char **, an owned array of owned texts; their number at count */
-	KEY_QUEUES,   /* config.worker.queues */
+	KEY_QUEUES,   /* struct cfg_queue *, owned, and how many: see count */
 };
 
 struct key_rule {
 	enum key_kind kind;
 	size_t offset;                     /* in struct config; for sources.* and results.* in their own struct */
 	size_t width;                      /* of a KEY_INTEGER: sizeof its field */
-	size_t count;                      /* of a KEY_LIST: where its size_t is, as offset */
+	size_t count;                      /* of a KEY_LIST or KEY_QUEUES: where its size_t is, as offset */
 	int64_t min, max;                  /* of a number; of a text's length in bytes; min: of a list's length */
 	const char *const *choices;        /* NULL-terminated */
 	const char *const *aliases;        /* other names of choices: alias, choice, ..., NULL; or NULL */

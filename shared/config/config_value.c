@@ -178,14 +178,17 @@ static enum err_code set_list(
 static enum err_code set_queue(
         const struct config_key *key, const struct yaml_tree *node, struct cfg_queue *queue, struct err *e)
 {
-	char shown[CONFIG_SHOWN_SIZE];
+	char shown[CONFIG_SHOWN_SIZE], expected[96];
+	const struct key_rule *rule = key->rule;
 	int64_t slots = 0;
 	if (!parse_name(node->key, strlen(node->key), CONFIG_QUEUE_NAME_MAX))
 		return err_set(e, ERR_INVALID, "expected queue names of 1 to %d letters, digits, _, : and -, got %s",
 		        CONFIG_QUEUE_NAME_MAX, config_text_shown(node->key, shown));
-	if (!yaml_tree_is_null(node) && !read_integer(node, 0, CONFIG_SLOTS_MAX, &slots)) {
-		enum err_code rc =
-		        need_plain(key, node, "jobs at once, an integer from 0 (as the tasks say) to 1000", e);
+	bool left_out = yaml_tree_is_null(node) && rule->min == 0;
+	if (!left_out && !read_integer(node, rule->min, rule->max, &slots)) {
+		snprintf(expected, sizeof expected, "jobs at once, an integer from %d%s to %d", (int)rule->min,
+		        rule->min == 0 ? " (as the tasks say)" : "", (int)rule->max);
+		enum err_code rc = need_plain(key, node, expected, e);
 		err_prefix(e, "%s", node->key);
 		return rc;
 	}
@@ -194,23 +197,24 @@ static enum err_code set_queue(
 	return queue->name ? ERR_OK : err_nomem(e);
 }
 
-static enum err_code set_queues(
-        const struct config_key *key, const struct yaml_tree *node, struct config *c, struct err *e)
+static enum err_code set_queues(const struct config_key *key, const struct yaml_tree *node, char *base, struct err *e)
 {
+	struct cfg_queue **queues = (struct cfg_queue **)(void *)(base + key->rule->offset);
+	size_t *n = (size_t *)(void *)(base + key->rule->count);
 	if (yaml_tree_is_null(node))
 		return ERR_OK;
 	if (node->kind != TREE_MAP)
 		return wrong(key, node, "a map of queues and their jobs at once, such as {default: 10}", e);
 	if (!node->first)
 		return ERR_OK;
-	c->worker.queues = calloc(yaml_tree_count(node), sizeof *c->worker.queues);
-	if (!c->worker.queues)
+	*queues = calloc(yaml_tree_count(node), sizeof **queues);
+	if (!*queues)
 		return err_nomem(e);
 	for (const struct yaml_tree *child = node->first; child; child = child->next) {
-		enum err_code rc = set_queue(key, child, &c->worker.queues[c->worker.n_queues], e);
+		enum err_code rc = set_queue(key, child, &(*queues)[*n], e);
 		if (rc)
 			return rc;
-		c->worker.n_queues++;
+		(*n)++;
 	}
 	return ERR_OK;
 }

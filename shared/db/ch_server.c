@@ -149,7 +149,8 @@ void ch_server_params(const struct ch_server *s, const struct ch_url *url, const
 	buf_addstr(out, buf_str(&s->params));
 }
 
-bool ch_server_kill(const struct ch_url *url, const char *password, int64_t connect_timeout_ms, const char *query_id)
+static bool kill_where(const struct ch_url *url, const char *password, int64_t connect_timeout_ms, const char *before,
+        const char *id, const char *after)
 {
 	struct ch_http *h = ch_http_new(url, password, connect_timeout_ms);
 	struct buf sql, none;
@@ -158,8 +159,9 @@ bool ch_server_kill(const struct ch_url *url, const char *password, int64_t conn
 	int lines = 0;
 	buf_init(&sql, 1024);
 	buf_init(&none, 1);
-	buf_addstr(&sql, "KILL QUERY WHERE query_id = ");
-	ch_bind_literal(&sql, query_id);
+	buf_addf(&sql, "KILL QUERY WHERE %s", before);
+	ch_bind_literal(&sql, id);
+	buf_addstr(&sql, after);
 	if (h && buf_ok(&sql) && ch_http_run(h, &none, buf_str(&sql), KILL_TIMEOUT_MS, &ignored) == ERR_OK)
 		while (ch_tsv_line(ch_http_rows(h), &len))
 			lines++;
@@ -167,4 +169,15 @@ bool ch_server_kill(const struct ch_url *url, const char *password, int64_t conn
 	buf_fini(&none);
 	ch_http_free(h);
 	return lines > 2;
+}
+
+bool ch_server_kill(const struct ch_url *url, const char *password, int64_t connect_timeout_ms, const char *query_id)
+{
+	return kill_where(url, password, connect_timeout_ms, "query_id = ", query_id, "");
+}
+
+bool ch_server_kill_all(const struct ch_url *url, const char *password, int64_t connect_timeout_ms, const char *begins)
+{
+	return kill_where(
+	        url, password, connect_timeout_ms, "user = currentUser() AND startsWith(query_id, ", begins, ")");
 }

@@ -31,5 +31,7 @@ void ch_server_params(const struct ch_server *s, const struct ch_url *url, const
 
 /* Ends the query with this id on the server; from any thread, on a connection of its own. Did it find the query? */
 bool ch_server_kill(const struct ch_url *url, const char *password, int64_t connect_timeout_ms, const char *query_id);
+/* The same for all of this user's queries whose id begins so. */
+bool ch_server_kill_all(const struct ch_url *url, const char *password, int64_t connect_timeout_ms, const char *begins);
 
 #endif

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "shared/base/buf.h"
 #include "shared/base/clock.h"
@@ -579,6 +580,21 @@ static void do_abort(struct source *base)
 	end(s);
 }
 
+static enum err_code evict(struct source *base, const char *job_id, struct err *e)
+{
+	struct ch_source *s = self(base);
+	char begins[128];
+	int64_t until = clock_mono_ms() + GONE_WITHIN_MS;
+	(void)e; /* a server that cannot be asked says so when the query begins */
+	snprintf(begins, sizeof begins, "dungbeetle-%.100s.", job_id);
+	while (ch_server_kill_all(&s->url, password(s), s->cfg->connect_timeout_ms, begins) &&
+	        clock_mono_ms() < until) {
+		struct timespec pause = {.tv_nsec = 20000000};
+		nanosleep(&pause, NULL);
+	}
+	return ERR_OK;
+}
+
 static void do_cancel(struct source *base)
 {
 	struct ch_source *s = self(base);
@@ -629,5 +645,6 @@ const struct source_ops ch_source_ops = {
         .begin = begin,
         .next = next,
         .abort = do_abort,
+        .evict = evict,
         .cancel = do_cancel,
 };

@@ -10,12 +10,16 @@
  * its text is the same for every job. The variable is set with the time limit, in one round trip.
  */
 #include <errmsg.h>
+#include <inttypes.h>
 #include <mysqld_error.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "shared/base/buf.h"
+#include "shared/base/clock.h"
+#include "shared/base/parse.h"
+#include "shared/db/db_socket.h"
 #include "shared/db/mysql_conn.h"
 #include "shared/db/mysql_ops.h"
 #include "shared/db/mysql_types.h"
@@ -23,6 +27,8 @@
 
 #define MAX_SQL (16 << 20)
 #define MAX_TAG 256
+#define GONE_WITHIN_MS 2000 /* how long abort and evict wait until the query has ended */
+#define LOCK_MAX 65         /* with its NUL */
 
 struct prepared {
 	struct stmt kept;
@@ -39,6 +45,7 @@ struct mysql_source {
 	struct stmt_cache cache;
 	enum mode mode;
 	bool failed;              /* the server has reported the running query's error */
+	char lock[LOCK_MAX];      /* the name of the user-level lock that the connection holds: see evict; "" = none */
 	struct prepared *running; /* MODE_STMT */
 	MYSQL_RES *res;           /* MODE_TEXT */
 
@@ -85,6 +92,7 @@ static void disconnect(struct mysql_source *s)
 	stmt_cache_clear(&s->cache);
 	s->running = NULL;
 	s->mode = MODE_IDLE;
+	s->lock[0] = '\0';
 }
 
 static void destroy(struct source *base)
@@ -137,11 +145,30 @@ static void add_signed(struct buf *b, const struct query *q, const char *whose)
 	buf_addstr(b, q->sql);
 }
 
+static void lock_name(const char *job_id, char out[LOCK_MAX])
+{
+	snprintf(out, LOCK_MAX, "dbt.%s", job_id ? job_id : "");
+}
+
+/* The server shows whose a prepared statement is to nobody else; but it tells who has a lock. */
+static void add_lock(struct mysql_source *s, const struct query *q, struct buf *sql)
+{
+	char name[LOCK_MAX];
+	lock_name(q->job_id, name);
+	if (s->lock[0])
+		buf_addf(sql, ", @dungbeetle_lock = RELEASE_LOCK('%s')", s->lock);
+	s->lock[0] = '\0';
+	if (!q->job_id)
+		return;
+	buf_addf(sql, ", @dungbeetle_lock = GET_LOCK('%s', 0)", name);
+	memcpy(s->lock, name, sizeof name);
+}
+
 /* The run's time limit, as the server knows it (a MySQL before 5.7.8 knows none: the caller has its own), and its tag. */
 static enum err_code send_limit(struct mysql_source *s, const struct query *q, struct err *e)
 {
 	struct buf sql;
-	buf_init(&sql, MAX_TAG + 128);
+	buf_init(&sql, MAX_TAG + 512);
 	long long ms = q->timeout_ms;
 	buf_addstr(&sql, "SET ");
 	if (s->conn.mariadb && s->conn.version >= 100101)
@@ -153,6 +180,7 @@ static enum err_code send_limit(struct mysql_source *s, const struct query *q, s
 	buf_addstr(&sql, "@dungbeetle = '");
 	add_tame(&sql, tag);
 	buf_addc(&sql, '\'');
+	add_lock(s, q, &sql);
 	enum err_code rc = buf_ok(&sql) ? mysql_conn_exec(&s->conn, buf_str(&sql), NULL, e) : err_nomem(e);
 	buf_fini(&sql);
 	return rc;
@@ -457,9 +485,51 @@ static void do_abort(struct source *base)
 	}
 	if (s->mode != MODE_IDLE && !atomic_load(&s->conn.cancelled))
 		mysql_conn_cancel(&s->conn);
+	if (s->mode != MODE_IDLE && s->conn.my)
+		db_socket_see_off(mysql_get_socket(s->conn.my), GONE_WITHIN_MS);
 	if (s->mode != MODE_IDLE || !mysql_conn_alive(&s->conn))
 		disconnect(s);
 	s->failed = false;
+}
+
+/* One look: is nobody there any more? Who has the lock is told to go; *id: who was, 0 = nobody. (The lock is free a little
+ * before the server forgets the connection.) */
+static enum err_code end_other(struct mysql_source *s, const char *name, int64_t *id, bool *gone, struct err *e)
+{
+	char sql[256];
+	MYSQL_RES *res = NULL;
+	snprintf(sql, sizeof sql,
+	        "SELECT COALESCE(IS_USED_LOCK('%s'), 0), COUNT(*), SLEEP(0.01) FROM information_schema.processlist"
+	        " WHERE id = %" PRId64,
+	        name, *id);
+	enum err_code rc = mysql_conn_exec(&s->conn, sql, &res, e);
+	MYSQL_ROW row = rc == ERR_OK && res ? mysql_fetch_row(res) : NULL;
+	int64_t holder = 0;
+	bool known = row && row[0] && parse_i64(row[0], strlen(row[0]), 0, INT64_MAX, &holder);
+	*gone = !known || (holder == 0 && strcmp(row[1], "0") == 0);
+	mysql_free_result(res);
+	if (known && holder) {
+		*id = holder;
+		snprintf(sql, sizeof sql, "KILL %" PRId64, holder);
+		(void)!mysql_query(s->conn.my, sql); /* it may have ended by itself meanwhile */
+	}
+	return rc;
+}
+
+static enum err_code evict(struct source *base, const char *job_id, struct err *e)
+{
+	struct mysql_source *s = self(base);
+	char name[LOCK_MAX];
+	int64_t until = clock_mono_ms() + GONE_WITHIN_MS, id = 0;
+	enum err_code rc;
+	bool gone = false;
+	lock_name(job_id, name);
+	if (strcmp(name, s->lock) == 0) /* the same connection again */
+		return ERR_OK;
+	do
+		rc = end_other(s, name, &id, &gone, e);
+	while (rc == ERR_OK && !gone && clock_mono_ms() < until);
+	return rc;
 }
 
 static void do_cancel(struct source *base)
@@ -475,5 +545,6 @@ const struct source_ops mysql_source_ops = {
         .begin = begin,
         .next = next,
         .abort = do_abort,
+        .evict = evict,
         .cancel = do_cancel,
 };

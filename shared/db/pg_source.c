@@ -9,11 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shared/base/clock.h"
+#include "shared/db/db_socket.h"
 #include "shared/db/pg_text.h"
 #include "shared/db/pg_types.h"
 
 #define CONVERTED_MAX (UINT32_C(2) << 30) /* bytes of a row's texts */
 #define CONVERTED_KEPT (1u << 20)         /* more is given back after the query */
+#define GONE_WITHIN_MS 2000               /* how long abort and evict wait until the query has ended */
 
 static struct pg_source *self(struct source *s)
 {
@@ -425,15 +428,49 @@ static enum err_code next(struct source *base, struct row *row, bool *done, stru
 	return rc;
 }
 
+/* The server may still run the query. Cutting the line would end it too, but later than its place is given to another. */
+static void end_query(struct pg_source *s)
+{
+	if (PQstatus(s->conn.pg) != CONNECTION_OK)
+		return;
+	if (!s->failed && !atomic_load(&s->cancelled))
+		pg_conn_cancel(&s->conn);
+	db_socket_see_off(PQsocket(s->conn.pg), GONE_WITHIN_MS);
+}
+
 static void do_abort(struct source *base)
 {
 	struct pg_source *s = self(base);
-	/* When the server itself has ended the query, the connection is as good as new; else it still sends rows. */
+	/* When the server itself has ended the query, the connection is as good as new; else it may still send rows. */
 	if (s->mode != MODE_IDLE && s->failed && !atomic_load(&s->cancelled) && PQstatus(s->conn.pg) == CONNECTION_OK)
 		recover_connection(s);
+	if (s->mode != MODE_IDLE)
+		end_query(s);
 	if (s->mode != MODE_IDLE || atomic_load(&s->cancelled))
 		disconnect(s);
 	s->failed = false;
+}
+
+static enum err_code evict(struct source *base, const char *job_id, struct err *e)
+{
+	struct pg_source *s = self(base);
+	const char *params[] = {job_id};
+	int64_t until = clock_mono_ms() + GONE_WITHIN_MS;
+	enum err_code rc;
+	bool gone = false;
+	do {
+		PGresult *res = NULL;
+		rc = pg_exec_params(&s->conn,
+		        "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)), pg_catalog.pg_sleep(0.02)"
+		        " FROM pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid() AND usename = "
+		        "current_user"
+		        " AND state <> 'idle' AND pg_catalog.left(application_name, pg_catalog.length($1) + 1) = $1 || "
+		        "' '",
+		        1, params, &res, e);
+		gone = rc == ERR_OK && strcmp(PQgetvalue(res, 0, 0), "0") == 0;
+		PQclear(res);
+	} while (rc == ERR_OK && !gone && clock_mono_ms() < until);
+	return rc;
 }
 
 static void do_cancel(struct source *base)
@@ -451,5 +488,6 @@ const struct source_ops pg_source_ops = {
         .begin = begin,
         .next = next,
         .abort = do_abort,
+        .evict = evict,
         .cancel = do_cancel,
 };

@@ -45,7 +45,8 @@ struct query {
 	bool raw;                /* do not prepare it */
 	const char *const *args; /* texts, NULL = SQL NULL */
 	size_t n_args;
-	const char *tag;    /* who runs it, for the eyes of a DBA: "dungbeetle <task> <job id>" */
+	const char *tag;    /* who runs it, for the eyes of a DBA: "<job id> <task>" */
+	const char *job_id; /* evict can find it by this, if it is not NULL */
 	int64_t timeout_ms; /* the server ends it then; 0 = no limit */
 };
 
@@ -65,6 +66,9 @@ struct source_ops {
 	/* The next row, or *done = true: and only then the server has said that the result is complete. */
 	enum err_code (*next)(struct source *s, struct row *row, bool *done, struct err *e);
 	void (*abort)(struct source *s);
+	/* Ends what another connection of the same user still runs for the job there, and waits until it has ended, for some
+	 * seconds at most: for one who takes the place of a run that may be alive. Between two queries. */
+	enum err_code (*evict)(struct source *s, const char *job_id, struct err *e);
 	/* Asks the server to stop what runs now. Any thread; blocks for a round trip; the owner must not free s meanwhile. */
 	void (*cancel)(struct source *s);
 };

@@ -153,10 +153,11 @@ enum err_code queue_read_job(const struct reply *r, struct job_info *out, struct
 
 void queue_ask_list(struct cmd *c, const char *prefix, const char *queue, const char *after, int64_t limit)
 {
-	cmd_script(c, SCRIPT_LIST, 3);
+	cmd_script(c, SCRIPT_LIST, 4);
 	cmd_addkey(c, prefix, "queue:", queue);
 	cmd_addkey(c, prefix, "waiting:", queue);
 	cmd_addkey(c, prefix, "job:", after);
+	cmd_addkey(c, prefix, "parked:", queue);
 	cmd_addstr(c, after);
 	cmd_addi64(c, limit);
 }
@@ -200,7 +201,7 @@ void queue_ask_cancel(
         struct cmd *c, const char *prefix, const struct cancel_spec *jobs, size_t n, const char *group_id, bool purge)
 {
 	const char *group = group_id ? group_id : n ? jobs[0].group : "";
-	cmd_script(c, SCRIPT_CANCEL, 5 + 2 * n);
+	cmd_script(c, SCRIPT_CANCEL, 5 + 3 * n);
 	cmd_durable(c);
 	cmd_addkey(c, prefix, "scheduled", NULL);
 	cmd_addkey(c, prefix, "purges", NULL);
@@ -208,6 +209,7 @@ void queue_ask_cancel(
 	for (size_t i = 0; i < n; i++) {
 		cmd_addkey(c, prefix, "job:", jobs[i].id);
 		cmd_addkey(c, prefix, "waiting:", jobs[i].queue);
+		cmd_addkey(c, prefix, "parked:", jobs[i].queue);
 	}
 	cmd_addi64(c, (int64_t)n);
 	cmd_addstr(c, group);
@@ -253,19 +255,38 @@ void queue_ask_stats(struct cmd *c, const char *prefix)
 
 void queue_ask_depth(struct cmd *c, const char *prefix, const char *queue)
 {
-	cmd_script(c, SCRIPT_DEPTH, 2);
+	cmd_script(c, SCRIPT_DEPTH, 3);
 	cmd_addkey(c, prefix, "queue:", queue);
 	cmd_addkey(c, prefix, "waiting:", queue);
+	cmd_addkey(c, prefix, "parked:", queue);
 }
 
 enum err_code queue_read_depth(const struct reply *r, struct queue_depth *out, struct err *e)
 {
-	if (reply_count(r) != 4)
+	if (reply_count(r) != 5)
 		return unexpected(r, "depth", e);
 	out->waiting = reply_i64(reply_at(r, 0), 0);
 	out->running = reply_i64(reply_at(r, 1), 0);
 	out->unstarted = reply_i64(reply_at(r, 2), 0);
 	out->oldest_ms = reply_i64(reply_at(r, 3), 0);
+	out->parked = reply_i64(reply_at(r, 4), 0);
+	return ERR_OK;
+}
+
+void queue_ask_places(struct cmd *c, const char *prefix, const char *kind, const char *name)
+{
+	const char *running[] = {prefix, "running:", kind, name}, *wanting[] = {prefix, "wanting:", kind, name};
+	cmd_script(c, SCRIPT_PLACES, 2);
+	cmd_addparts(c, running, 4);
+	cmd_addparts(c, wanting, 4);
+}
+
+enum err_code queue_read_places(const struct reply *r, int64_t *running, int64_t *waiting, struct err *e)
+{
+	if (reply_count(r) != 2)
+		return unexpected(r, "places", e);
+	*running = reply_i64(reply_at(r, 0), 0);
+	*waiting = reply_i64(reply_at(r, 1), 0);
 	return ERR_OK;
 }
 

@@ -7,6 +7,8 @@
  *   queue:<name>      stream, group `workers`; an entry {job, group} for each job that waits for a slot or runs
  *   waiting:<name>    sorted set: ids of the queue's jobs that are not yet started and not in the stream either (eta,
  *                     backoff, a place in a group; or given back), by the time they were queued (us)
+ *   parked:<name>     sorted set: ids of those that wait for a place in a source or in the queue (place.h), by the time
+ *                     of their entry (us); that entry is in the stream, but no longer pending in the group
  *   job:<id>          hash: spec (what was ordered: spec.h) | state attempt run entry worker rows table error deaths
  *                     retried queued_at (from the first run on; before, entry tells it) started_at
  *                     finished_at expires_at outage_since (times: ms)
@@ -20,6 +22,7 @@
  *   stats             hash: counters of the whole fleet
  *   workers           hash: instance -> JSON
  *   purges            hash: job id -> "run results-db": results to be dropped
+ *   running:<thing>, wanting:<thing>, things, handed    see place.h
  *   wake, cancel      pub/sub channels: hints only
  */
 #ifndef DB_QUEUE_QUEUE_H
@@ -117,15 +120,21 @@ void queue_ask_stats(struct cmd *c, const char *prefix);
 extern const double queue_buckets_s[QUEUE_BUCKETS]; /* upper bounds in seconds; the last one is infinity */
 
 struct queue_depth {
-	int64_t waiting;   /* entries in the stream that no slot has taken */
+	int64_t waiting;   /* entries in the stream that no slot has taken, those of parked jobs too */
 	int64_t running;   /* entries taken and not finished */
 	int64_t unstarted; /* all jobs not yet started, those scheduled for later too */
 	int64_t oldest_ms; /* age of the oldest entry that no slot has taken; 0 when none */
+	int64_t parked;    /* jobs that wait for a place in a source or in the queue */
 };
 void queue_ask_depth(struct cmd *c, const char *prefix, const char *queue);
 enum err_code MUST_CHECK queue_read_depth(const struct reply *r, struct queue_depth *out, struct err *e);
 
-/* instance -> JSON {"name","host","pid","queues":{..},"slots","running","beat_ms"} as array name, value, ... */
+/* How many of the places of a source (kind "db:") or a queue ("queue:") are taken, and how many jobs wait for one: place.h */
+void queue_ask_places(struct cmd *c, const char *prefix, const char *kind, const char *name);
+enum err_code MUST_CHECK queue_read_places(const struct reply *r, int64_t *running, int64_t *waiting, struct err *e);
+
+/* instance -> JSON {"name","host","pid","queues":{..},"slots","running","paused":{source:1,..},"beat_ms"} as array name,
+ * value, ... paused: the sources that this worker cannot reach. */
 void queue_ask_workers(struct cmd *c, const char *prefix);
 
 #endif

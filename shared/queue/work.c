@@ -1,5 +1,7 @@
 #include "shared/queue/work.h"
 
+#include "shared/queue/place.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -127,7 +129,7 @@ enum err_code work_read_entry(const struct reply *r, struct work_entry *out, str
 void work_ask_start(struct cmd *c, const char *prefix, const char *queue, const struct work_entry *entry,
         const char *consumer, const char *worker, int64_t stale)
 {
-	cmd_script(c, SCRIPT_START, 7);
+	cmd_script(c, SCRIPT_START, 9);
 	cmd_addkey(c, prefix, "queue:", queue);
 	cmd_addkey(c, prefix, "job:", entry->job_id);
 	cmd_addkey(c, prefix, "waiting:", queue);
@@ -135,17 +137,21 @@ void work_ask_start(struct cmd *c, const char *prefix, const char *queue, const 
 	cmd_addkey(c, prefix, "stats", NULL);
 	cmd_addkey(c, prefix, "group:", entry->group);
 	cmd_addkey(c, prefix, "epoch", NULL);
+	cmd_addkey(c, prefix, "handed", NULL);
+	cmd_addkey(c, prefix, "parked:", queue);
 	cmd_addstr(c, entry->entry);
 	cmd_addstr(c, consumer);
 	cmd_addstr(c, entry->job_id);
 	cmd_addstr(c, worker);
 	cmd_addi64(c, stale);
 	cmd_addstr(c, entry->group);
+	cmd_addstr(c, queue);
 }
 
 enum err_code work_read_start(const struct reply *r, struct work_order *out, struct err *e)
 {
 	const char *verdict = reply_text(reply_at(r, 0), NULL);
+	out->kept = reply_text(reply_at(r, strcmp(verdict, "RUN") == 0 ? 10 : 1), NULL);
 	if (strcmp(verdict, "GONE") == 0)
 		return ERR_NOT_FOUND;
 	if (strcmp(verdict, "BUSY") == 0)
@@ -163,6 +169,7 @@ enum err_code work_read_start(const struct reply *r, struct work_order *out, str
 	out->retried = reply_i64(reply_at(r, 6), 0);
 	out->outage_since_ms = reply_i64(reply_at(r, 7), 0);
 	out->queued_ms = reply_i64(reply_at(r, 8), 0);
+	out->before = reply_i64(reply_at(r, 9), 0);
 	return ERR_OK;
 }
 
@@ -178,15 +185,27 @@ static void add_observation(struct cmd *c, const char *kind, int64_t ms)
 	cmd_addi64(c, ms);
 }
 
-void work_ask_finish(struct cmd *c, const char *prefix, const char *queue, const struct work_entry *entry,
-        const struct work_order *order, const struct work_result *result)
+/* What finish.lua is told of places; nothing when the run has none. */
+static void add_leaving(struct cmd *c, const struct work_lease *lease, bool next)
 {
-	static const char *const outcomes[] = {"SUCCESS", "FAILURE", "RETRY", "WAIT", "RETURN"};
+	if (lease->n_places == 0)
+		return;
+	cmd_addstr(c, lease->queue);
+	cmd_addstr(c, next ? "1" : "0");
+	cmd_addi64(c, lease->place_ms);
+	for (size_t i = 0; i < lease->n_places; i++)
+		work_add_thing(c, &lease->places[i]);
+}
+
+void work_ask_finish(struct cmd *c, const char *prefix, const struct work_lease *lease, const struct work_entry *entry,
+        const struct work_order *order, const struct work_result *result, bool next)
+{
+	static const char *const outcomes[] = {"SUCCESS", "FAILURE", "RETRY", "WAIT", "RETURN", "PARK"};
 	char list[16 + QUEUE_NAME_MAX];
-	cmd_script(c, SCRIPT_FINISH, 8);
-	cmd_addkey(c, prefix, "queue:", queue);
+	cmd_script(c, SCRIPT_FINISH, 8 + (lease->n_places ? 1 + 2 * lease->n_places : 0));
+	cmd_addkey(c, prefix, "queue:", lease->queue);
 	cmd_addkey(c, prefix, "job:", entry->job_id);
-	cmd_addkey(c, prefix, "waiting:", queue);
+	cmd_addkey(c, prefix, "waiting:", lease->queue);
 	cmd_addkey(c, prefix, "scheduled", NULL);
 	cmd_addkey(c, prefix, "stats", NULL);
 	cmd_addkey(c, prefix, "group:", entry->group);
@@ -194,6 +213,10 @@ void work_ask_finish(struct cmd *c, const char *prefix, const char *queue, const
 	cmd_addkey(c, prefix, list, NULL);
 	snprintf(list, sizeof list, "group:%s:wait", entry->group);
 	cmd_addkey(c, prefix, list, NULL);
+	if (lease->n_places)
+		cmd_addkey(c, prefix, "handed", NULL);
+	for (size_t i = 0; i < lease->n_places; i++)
+		work_add_place_keys(c, prefix, &lease->places[i]);
 	cmd_addstr(c, entry->entry);
 	cmd_addstr(c, entry->job_id);
 	cmd_addi64(c, order->run);
@@ -210,11 +233,18 @@ void work_ask_finish(struct cmd *c, const char *prefix, const char *queue, const
 	int64_t since = order->job.eta_ms > order->queued_ms ? order->job.eta_ms : order->queued_ms;
 	add_observation(c, "run", result->took_ms);
 	add_observation(c, "wait", order->started_ms > since ? order->started_ms - since : 0);
+	add_leaving(c, lease, next);
 }
 
-enum err_code work_read_finish(const struct reply *r, struct err *e)
+enum err_code work_read_finish(const struct reply *r, struct work_entry *next, struct err *e)
 {
 	const char *verdict = reply_text(reply_at(r, 0), NULL);
+	memset(next, 0, sizeof *next);
+	if (reply_count(r) == 4 &&
+	        (!copy_text(next->entry, sizeof next->entry, reply_at(r, 1)) ||
+	                !copy_text(next->job_id, sizeof next->job_id, reply_at(r, 2)) ||
+	                !copy_text(next->group, sizeof next->group, reply_at(r, 3))))
+		next->entry[0] = '\0'; /* the keeper finds it */
 	if (strcmp(verdict, "OK") == 0)
 		return ERR_OK;
 	if (strcmp(verdict, "LOST") == 0)
@@ -223,15 +253,32 @@ enum err_code work_read_finish(const struct reply *r, struct err *e)
 	return rc != ERR_OK ? rc : err_set(e, ERR_UNAVAILABLE, "Redis: unexpected answer to finish");
 }
 
+/* Which places beat.lua is to renew. */
+static void add_held(struct cmd *c, const struct work_lease *leases, size_t n)
+{
+	cmd_addi64(c, leases[0].place_ms);
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < leases[i].n_places; j++) {
+			cmd_addi64(c, (int64_t)i);
+			work_add_member(c, leases[i].entry, leases[i].job_id, leases[i].run);
+		}
+}
+
 void work_ask_beat(struct cmd *c, const char *prefix, const char *instance, const char *json,
         const struct work_lease *leases, size_t n)
 {
-	cmd_script(c, SCRIPT_BEAT, 1 + 2 * n);
+	size_t places = 0;
+	for (size_t i = 0; i < n; i++)
+		places += leases[i].n_places;
+	cmd_script(c, SCRIPT_BEAT, 1 + 2 * n + places);
 	cmd_addkey(c, prefix, "workers", NULL);
 	for (size_t i = 0; i < n; i++) {
 		cmd_addkey(c, prefix, "queue:", leases[i].queue);
 		cmd_addkey(c, prefix, "job:", leases[i].job_id);
 	}
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < leases[i].n_places; j++)
+			work_add_place_key(c, prefix, "running:", &leases[i].places[j]);
 	cmd_addstr(c, instance);
 	cmd_addstr(c, json);
 	cmd_addi64(c, (int64_t)n);
@@ -240,6 +287,8 @@ void work_ask_beat(struct cmd *c, const char *prefix, const char *instance, cons
 		cmd_addstr(c, leases[i].consumer);
 		cmd_addi64(c, leases[i].run);
 	}
+	if (places)
+		add_held(c, leases, n);
 }
 
 void work_ask_due(struct cmd *c, const char *prefix, int64_t most)

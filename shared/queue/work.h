@@ -11,6 +11,7 @@
  *
  *   worker dies in STARTED: the entry stays pending in the group; when it has been idle for the lease, any worker's
  *   start takes it over (deaths + 1, a new run number). finish(RETURN): STARTED -> PENDING, the entry keeps its place.
+ *   park: STARTED -> PENDING too, when all places of a source or a queue are taken (place.h).
  *   delete, in any state: the hash is gone; a stream entry without a hash that names it is dropped where it is met.
  *
  * Failover. A replica that is promoted may have missed the last words of its master, and a Redis that comes back from its
@@ -37,6 +38,16 @@
 
 #define WORK_ENTRY_MAX 48
 #define WORK_CONSUMER_MAX 176
+
+/* A share of what the fleet may do at once in a source database or out of a queue (place.h). */
+struct work_place {
+	const char *kind; /* WORK_PLACE_DB or WORK_PLACE_QUEUE */
+	const char *name; /* borrowed */
+	int64_t most;     /* how many there are; 0 = no limit */
+};
+#define WORK_PLACE_DB "db:"
+#define WORK_PLACE_QUEUE "queue:"
+#define WORK_PLACES_MAX 2 /* that one run has */
 
 /* A stream entry that a consumer owns. */
 struct work_entry {
@@ -78,11 +89,14 @@ struct work_order {
 	struct job_order job;
 	int64_t retried;                                /* retries that are spent */
 	int64_t queued_ms, started_ms, outage_since_ms; /* 0 = none */
+	int64_t before;   /* the entry's run before this one, whose worker died; 0 = none */
+	const char *kept; /* the name of the thing (place.h) that keeps a place for it; "" = none */
 };
-/* ERR_NOT_FOUND: nothing to do any more. ERR_CONFLICT: its owner lives. */
+/* ERR_NOT_FOUND: nothing to do any more. ERR_CONFLICT: its owner lives. out->kept is set in either case. */
 enum err_code MUST_CHECK work_read_start(const struct reply *r, struct work_order *out, struct err *e);
 
-enum work_outcome { WORK_SUCCESS, WORK_FAILURE, WORK_RETRY, WORK_WAIT, WORK_RETURN };
+/* PARK is said by work_ask_park, all others by work_ask_finish. */
+enum work_outcome { WORK_SUCCESS, WORK_FAILURE, WORK_RETRY, WORK_WAIT, WORK_RETURN, WORK_PARK };
 struct work_result {
 	enum work_outcome outcome;
 	const char *error; /* "" = none */
@@ -92,19 +106,25 @@ struct work_result {
 	int64_t delay_ms;     /* of RETRY and WAIT */
 	int64_t state_ttl_ms; /* how long the state of the finished job is kept */
 };
-/* Saying it twice is as good as once. */
-void work_ask_finish(struct cmd *c, const char *prefix, const char *queue, const struct work_entry *entry,
-        const struct work_order *order, const struct work_result *result);
-/* ERR_LOST: the run was not current; what it published must go. */
-enum err_code MUST_CHECK work_read_finish(const struct reply *r, struct err *e);
-
-/* The sign of life of an instance and the leases of its runs. */
+/* What an instance has of a run: renewed by its sign of life. */
 struct work_lease {
 	char entry[WORK_ENTRY_MAX];
 	char job_id[QUEUE_JOB_ID_MAX + 1];
 	const char *queue, *consumer; /* borrowed */
 	int64_t run;
+	struct work_place places[WORK_PLACES_MAX];
+	size_t n_places;
+	int64_t place_ms; /* the lease of a place */
 };
+
+/* Saying it twice is as good as once. Gives back the lease's places. next: the caller starts a job that gets one of
+ * them. */
+void work_ask_finish(struct cmd *c, const char *prefix, const struct work_lease *lease, const struct work_entry *entry,
+        const struct work_order *order, const struct work_result *result, bool next);
+/* ERR_LOST: the run was not current; what it published must go. *next: the job that the caller is to start (as one
+ * that somebody else had: stale >= 0); its entry is "" when there is none. */
+enum err_code MUST_CHECK work_read_finish(const struct reply *r, struct work_entry *next, struct err *e);
+
 /* json: "" = only the leases; "@beat@" in it becomes the time in ms. The reply lists the numbers of the lost leases. */
 void work_ask_beat(struct cmd *c, const char *prefix, const char *instance, const char *json,
         const struct work_lease *leases, size_t n);

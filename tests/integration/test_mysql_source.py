@@ -468,3 +468,30 @@ def test_killed_server_is_a_failure_and_nothing_is_published(own, maria):
     maria.start()
     assert own.wait(sturdy, 60)["state"] == "SUCCESS"
     assert own.count(sturdy) == 2
+
+
+def test_query_of_a_killed_worker_is_ended_before_another_takes_its_place(make_stack, stack, maria, tmp_path):
+    """max_running: 1; the server does not notice by itself that a worker is dead: its successor's query comes after it."""
+    (tmp_path / "held.sql").write_text("-- name: my_held\n-- db: maria\n-- results: reports\nSELECT SLEEP(?) AS slept, seq FROM seq_1_to_2;\n")
+    one = make_stack(
+        pg=stack.pg_source,
+        start=False,
+        sql_directories=[ROOT / "queries", QUERIES, tmp_path],
+        config={"sources": {"maria": {"type": "mysql", "dsn": maria.dsn("shop"), "max_running": 1}}, "worker": {"lease": "2s"}},
+    ).start()
+    job = one.submit("my_held", 20)  # two rows
+
+    def running():
+        return maria.sql("SELECT id FROM information_schema.processlist WHERE info LIKE '%my_held%' AND info NOT LIKE '%processlist%'").split()
+
+    (first,) = wait_until(running, 15 * SLOW, "the query")
+    one.workers[0].kill()
+    time.sleep(0.5)
+    assert running() == [first]  # or there would be nothing to end
+    one.worker("other")
+    seen = [running()]
+    wait_until(lambda: seen.append(running()) or (seen[-1] and seen[-1] != [first]), 20 * SLOW, "the next run's query")
+    assert max(len(ids) for ids in seen) == 1, seen
+    assert one.job(job)["attempt"] == 2
+    assert one.delete(f"/jobs/{job}").status == 200
+    wait_until(lambda: not running(), 10 * SLOW, "the end of it")

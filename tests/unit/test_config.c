@@ -66,22 +66,23 @@ static void test_config_databases_have_their_defaults(void **state)
 static void test_config_reads_every_kind_of_value(void **state)
 {
 	(void)state;
-	struct config *c = fixture_load(
-	        "log: {level: debug}\n"
-	        "redis:\n  url: unix:///run/r.sock?db=1\n  prefix: '{q}:'\n  timeout: \"250ms\"\n"
-	        "sql_directories:\n  - a\n  - 'b c'\n"
-	        "jobs: {reject_wrong_args: yes, max_bytes: 3GiB, max_rows: 9223372036854775807, retries: 5}\n"
-	        "limits:\n"
-	        "fcgi: {socket_mode: 0600, socket_group: www-data}\n"
-	        "worker: {name: true, queues: {default: 10, 'a:b': 2, slow: , zero: 0}}\n"
-	        "sources:\n"
-	        "  a-b: {type: mysql, dsn: 'u@tcp(x)/d', read_only: off, timeout: 1d}\n"
-	        "  c: {type: clickhouse, dsn: 'http://y'}\n"
-	        "results:\n"
-	        "  r1: {type: mysql, dsn: 'u@tcp(z)/d', durability: relaxed}\n"
-	        "  r2: {type: postgres, dsn: host=z, unlogged: true}\n"
-	        "  r3: {type: postgres, dsn: host=z, unlogged: true, durability: unlogged}\n",
-	        NULL);
+	struct config *c =
+	        fixture_load("log: {level: debug}\n"
+	                     "redis:\n  url: unix:///run/r.sock?db=1\n  prefix: '{q}:'\n  timeout: \"250ms\"\n"
+	                     "sql_directories:\n  - a\n  - 'b c'\n"
+	                     "jobs: {reject_wrong_args: yes, max_bytes: 3GiB, max_rows: 9223372036854775807, retries: "
+	                     "5, max_running: {x: 3, 'y:z': 1}}\n"
+	                     "limits:\n"
+	                     "fcgi: {socket_mode: 0600, socket_group: www-data}\n"
+	                     "worker: {name: true, queues: {default: 10, 'a:b': 2, slow: , zero: 0}}\n"
+	                     "sources:\n"
+	                     "  a-b: {type: mysql, dsn: 'u@tcp(x)/d', read_only: off, timeout: 1d, max_running: 12}\n"
+	                     "  c: {type: clickhouse, dsn: 'http://y'}\n"
+	                     "results:\n"
+	                     "  r1: {type: mysql, dsn: 'u@tcp(z)/d', durability: relaxed}\n"
+	                     "  r2: {type: postgres, dsn: host=z, unlogged: true}\n"
+	                     "  r3: {type: postgres, dsn: host=z, unlogged: true, durability: unlogged}\n",
+	                NULL);
 	assert_int_equal(c->log.level, LOG_DEBUG);
 	assert_string_equal(c->redis.prefix, "{q}:");
 	assert_int_equal(c->redis.timeout_ms, 250);
@@ -90,6 +91,11 @@ static void test_config_reads_every_kind_of_value(void **state)
 	assert_true(
 	        c->jobs.reject_wrong_args && c->jobs.max_bytes == INT64_C(3) << 30 && c->jobs.max_rows == INT64_MAX);
 	assert_int_equal(c->jobs.retries, 5);
+	assert_int_equal(config_queue_max_running(c, "x"), 3);
+	assert_int_equal(config_queue_max_running(c, "y:z"), 1);
+	assert_int_equal(config_queue_max_running(c, "default"), 0);
+	assert_int_equal(config_source(c, "a-b")->max_running, 12);
+	assert_int_equal(config_source(c, "c")->max_running, 0);
 	assert_string_equal(c->fcgi.socket_mode, "0600");
 	assert_string_equal(c->worker.name, "true");
 	assert_int_equal(c->worker.n_queues, 4);
@@ -126,7 +132,7 @@ static void test_config_names_an_unknown_key_and_what_was_meant(void **state)
 	        "log: {verbose: true}\n", NULL, "t.yml:1: log.verbose: expected one of level, got an unknown key");
 	fixture_refused("sources:\n  a:\n    type: mysql\n    dns: x\n", NULL,
 	        "t.yml:4: sources.a.dns: expected one of type, dsn, password, password_file, read_only, timeout, "
-	        "connect_timeout, max_active, idle_lifetime, got an unknown key (did you mean dsn?)");
+	        "max_running, connect_timeout, max_active, idle_lifetime, got an unknown key (did you mean dsn?)");
 	fixture_refused("redis.url: x\n", NULL,
 	        "t.yml:1: redis.url: expected one of log, redis, sql_directories, jobs, limits, fcgi, worker, expire, "
 	        "sources, "
@@ -235,6 +241,10 @@ static void test_config_texts_must_have_their_form(void **state)
 	fixture_refused(MINIMAL "worker: {queues: {a: 1001}}\n", NULL,
 	        "t.yml:7: worker.queues: a: expected jobs at once, an integer from 0 (as the tasks say) to 1000, got "
 	        "\"1001\"");
+	fixture_refused(MINIMAL "jobs: {max_running: {a: 0}}\n", NULL,
+	        "t.yml:7: jobs.max_running: a: expected jobs at once, an integer from 1 to 10000, got \"0\"");
+	fixture_refused(MINIMAL "jobs: {max_running: {a: }}\n", NULL,
+	        "t.yml:7: jobs.max_running: a: expected jobs at once, an integer from 1 to 10000, got nothing");
 	fixture_refused(MINIMAL "worker: {queues: [a]}\n", NULL,
 	        "t.yml:7: worker.queues: expected a map of queues and their jobs at once, such as {default: 10}, got a "
 	        "list");

@@ -280,8 +280,8 @@ static void test_metrics(void **state)
 	                         workers, NULL),
 	        STEP_ASK);
 	assert_int_equal(fx.x.n, 5); /* default, slow and q1 */
-	assert_int_equal(answer("*4\r\n:1\r\n:2\r\n:3\r\n:1500\r\n", "*4\r\n:0\r\n:0\r\n:0\r\n:0\r\n",
-	                         "*4\r\n:9\r\n:0\r\n:0\r\n:0\r\n", NULL),
+	assert_int_equal(answer("*5\r\n:1\r\n:2\r\n:3\r\n:1500\r\n:1\r\n", "*5\r\n:0\r\n:0\r\n:0\r\n:0\r\n:0\r\n",
+	                         "*5\r\n:9\r\n:0\r\n:0\r\n:0\r\n:0\r\n", NULL),
 	        STEP_DONE);
 	assert_int_equal(fx.x.res.status, 200);
 	assert_string_equal(fx.x.res.content_type, "text/plain; version=0.0.4; charset=utf-8");
@@ -300,6 +300,8 @@ static void test_metrics(void **state)
 	assert_line("dungbeetle_queue_running{queue=\"default\"} 2");
 	assert_line("dungbeetle_queue_unstarted{queue=\"default\"} 3");
 	assert_line("dungbeetle_queue_oldest_seconds{queue=\"default\"} 1.5");
+	assert_line("dungbeetle_queue_parked{queue=\"default\"} 1");
+	assert_line("dungbeetle_queue_max_running{queue=\"default\"} 0");
 	assert_line("dungbeetle_queue_waiting{queue=\"slow\"} 0");
 	assert_line("dungbeetle_queue_waiting{queue=\"q1\"} 9");
 	assert_line("dungbeetle_workers_alive 1");
@@ -312,6 +314,36 @@ static void test_metrics(void **state)
 	assert_line("dungbeetle_build_info{version=\"" DUNGBEETLE_VERSION "\"} 1");
 }
 
+static void test_queues(void **state)
+{
+	(void)state;
+	char beat[160], workers[256];
+	snprintf(beat, sizeof beat, "{\"slots\":2,\"paused\":{\"other\":1},\"beat_ms\":%" PRId64 "}", FIXTURE_NOW_MS);
+	snprintf(workers, sizeof workers, "*2\r\n$1\r\n1\r\n$%zu\r\n%s\r\n", strlen(beat), beat);
+	struct cfg_queue limited = {.name = (char *)"q1", .slots = 7};
+	fx.config.jobs.max_running = &limited;
+	fx.config.jobs.n_max_running = 1;
+	fx.sources[0].max_running = 3;
+	assert_int_equal(ask("GET", "/queues", NULL), STEP_ASK);
+	assert_int_equal(answer("*0\r\n", workers, NULL), STEP_ASK);
+	assert_int_equal(fx.x.n, 2 + 3 + 2); /* default, q1 and its places, slow, the places of ledger */
+	assert_int_equal(
+	        answer("*5\r\n:1\r\n:2\r\n:3\r\n:1500\r\n:1\r\n", "*5\r\n:0\r\n:7\r\n:0\r\n:0\r\n:0\r\n",
+	                "*2\r\n:7\r\n:0\r\n", "*5\r\n:0\r\n:0\r\n:0\r\n:0\r\n:0\r\n", "*2\r\n:3\r\n:1\r\n", NULL),
+	        STEP_DONE);
+	assert_answer(200,
+	        "{\"status\":\"success\",\"data\":{\"queues\":{"
+	        "\"default\":{\"waiting\":1,\"parked\":1,\"running\":2,\"unstarted\":3,\"oldest_ms\":1500,\"max_"
+	        "running\":0},"
+	        "\"q1\":{\"waiting\":0,\"parked\":0,\"running\":7,\"unstarted\":0,\"oldest_ms\":0,\"max_running\":7},"
+	        "\"slow\":{\"waiting\":0,\"parked\":0,\"running\":0,\"unstarted\":0,\"oldest_ms\":0,\"max_running\":0}}"
+	        ","
+	        "\"sources\":{\"ledger\":{\"running\":3,\"waiting\":1,\"max_running\":3,\"paused\":0},"
+	        "\"other\":{\"running\":null,\"waiting\":null,\"max_running\":0,\"paused\":1}}}}");
+	fx.config.jobs.n_max_running = 0;
+	fx.sources[0].max_running = 0;
+}
+
 static void test_metrics_errors(void **state)
 {
 	(void)state;
@@ -320,7 +352,7 @@ static void test_metrics_errors(void **state)
 	assert_error(503, "Redis cannot serve now: LOADING wait");
 	ask("GET", "/metrics", NULL);
 	answer("*0\r\n", "*0\r\n", NULL);
-	assert_int_equal(answer("*4\r\n:0\r\n:0\r\n:0\r\n:0\r\n", "-LOADING wait\r\n", NULL), STEP_DONE);
+	assert_int_equal(answer("*5\r\n:0\r\n:0\r\n:0\r\n:0\r\n:0\r\n", "-LOADING wait\r\n", NULL), STEP_DONE);
 	assert_error(503, "Redis cannot serve now: LOADING wait");
 }
 
@@ -340,6 +372,7 @@ int main(void)
 	        cmocka_unit_test(test_health),
 	        cmocka_unit_test(test_metrics),
 	        cmocka_unit_test(test_metrics_errors),
+	        cmocka_unit_test(test_queues),
 	};
 	return cmocka_run_group_tests_name("fcgi_handlers", tests, fixture_setup, fixture_teardown);
 }

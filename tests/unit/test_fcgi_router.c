@@ -24,6 +24,7 @@ static void test_router_finds(void **state)
 	assert_route("DELETE", "/groups/g", "/groups/{id}", "g");
 	assert_route("GET", "/health", "/health", "");
 	assert_route("GET", "/metrics", "/metrics", "");
+	assert_route("GET", "/queues", "/queues", "");
 	assert_true(router_count() <= COUNTERS_ROUTES);
 }
 

@@ -123,6 +123,25 @@ static void test_health_any_connection_ends_it(void **state)
 	assert_int_equal(picked(405000, 1), 1);
 }
 
+static void test_health_of_one_that_is_down_is_tried_once_a_second_at_most(void **state)
+{
+	(void)state;
+	bool rest = true;
+	assert_false(health_is_down(h, 0, 0));
+	health_down(h, 0, 100);
+	assert_true(health_is_down(h, 0, 60099));
+	assert_false(health_is_down(h, 0, 60100));
+	assert_int_equal(health_pick(h, all, 1, 0, 1099, &rest), HEALTH_NONE);
+	assert_false(rest);
+	rest = true;
+	assert_int_equal(health_pick(h, all, 1, 0, 1100, &rest), 0);
+	rest = true;
+	assert_int_equal(health_pick(h, all, 1, 0, 2099, &rest), HEALTH_NONE);
+	health_up(h, 0);
+	assert_false(health_is_down(h, 0, 2100));
+	assert_int_equal(health_pick(h, all, 1, 0, 2100, &rest), 0);
+}
+
 static void test_health_when_all_are_down_the_one_that_has_waited_longest_is_tried_once(void **state)
 {
 	(void)state;
@@ -130,16 +149,16 @@ static void test_health_when_all_are_down_the_one_that_has_waited_longest_is_tri
 	health_down(h, 2, 100);
 	health_down(h, 0, 200);
 	health_down(h, 1, 300);
-	assert_int_equal(health_pick(h, all, N, 7, 400, &rest), 2);
+	assert_int_equal(health_pick(h, all, N, 7, 1400, &rest), 2);
 	assert_false(rest);
-	assert_int_equal(health_pick(h, all, N, 7, 401, &rest), HEALTH_NONE);
-	health_down(h, 2, 450);
+	assert_int_equal(health_pick(h, all, N, 7, 1401, &rest), HEALTH_NONE);
+	health_down(h, 2, 1450);
 	rest = true; /* the next run */
-	assert_int_equal(health_pick(h, all, N, 7, 500, &rest), 0);
+	assert_int_equal(health_pick(h, all, N, 7, 1500, &rest), 0);
 	rest = true;
-	assert_int_equal(health_pick(h, all, N, 7, 600, &rest), 1);
+	assert_int_equal(health_pick(h, all, N, 7, 1600, &rest), 1);
 	rest = true;
-	assert_int_equal(health_pick(h, all, N, 7, 700, &rest), 2);
+	assert_int_equal(health_pick(h, all, N, 7, 2450, &rest), 2);
 	/* such a try is out of turn: it does not put off the trial */
 	assert_int_equal(picked(5100, N), 4);
 }
@@ -155,6 +174,7 @@ int main(void)
 	        T(test_health_rests_double_up_to_a_minute),
 	        T(test_health_same_refusal_heard_by_many_counts_once),
 	        T(test_health_any_connection_ends_it),
+	        T(test_health_of_one_that_is_down_is_tried_once_a_second_at_most),
 	        T(test_health_when_all_are_down_the_one_that_has_waited_longest_is_tried_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -250,10 +250,10 @@ static void test_replies_health_and_depth(void **state)
 	struct queue_depth d;
 	READS(texts("OK", NULL), ERR_OK, queue_read_health(r, e));
 	READS(parse("-MISCONF x\r\n"), ERR_UNAVAILABLE, queue_read_health(r, e));
-	struct reply *four = parse("*4\r\n:5\r\n:2\r\n:9\r\n:1234\r\n");
-	assert_int_equal(queue_read_depth(four, &d, NULL), ERR_OK);
-	assert_true(d.waiting == 5 && d.running == 2 && d.unstarted == 9 && d.oldest_ms == 1234);
-	reply_free(four);
+	struct reply *five = parse("*5\r\n:5\r\n:2\r\n:9\r\n:1234\r\n:3\r\n");
+	assert_int_equal(queue_read_depth(five, &d, NULL), ERR_OK);
+	assert_true(d.waiting == 5 && d.running == 2 && d.unstarted == 9 && d.oldest_ms == 1234 && d.parked == 3);
+	reply_free(five);
 	READS(parse("*0\r\n"), ERR_UNAVAILABLE, queue_read_depth(r, &d, e));
 }
 
@@ -370,8 +370,10 @@ static void test_replies_start_gives_the_order(void **state)
 	struct work_order o;
 	struct reply *r = texts("RUN", "77", "1", "2",
 	        "task=t\nqueue=q\nresults=reports\nretries=3\nttl=5000\ntimeout=600\nlater=unknown\nargs=[1]", "1000",
-	        "1", "900", NULL);
+	        "1", "900", "800", "76", "queue:q", NULL);
 	assert_int_equal(work_read_start(r, &o, NULL), ERR_OK);
+	assert_true(o.queued_ms == 800 && o.before == 76);
+	assert_string_equal(o.kept, "queue:q");
 	assert_true(o.run == 77 && o.fence && o.deaths == 2);
 	assert_string_equal(o.job.task, "t");
 	assert_string_equal(o.job.args, "[1]");
@@ -393,6 +395,11 @@ static void test_replies_start_of_nothing(void **state)
 	(void)state;
 	struct work_order o;
 	READS(texts("GONE", NULL), ERR_NOT_FOUND, work_read_start(r, &o, e));
+	assert_string_equal(o.kept, "");
+	struct reply *kept = texts("BUSY", "db:ledger", NULL);
+	assert_int_equal(work_read_start(kept, &o, NULL), ERR_CONFLICT);
+	assert_string_equal(o.kept, "db:ledger");
+	reply_free(kept);
 	READS(texts("BUSY", NULL), ERR_CONFLICT, work_read_start(r, &o, e));
 	READS(texts("WHAT", NULL), ERR_PERMANENT, work_read_start(r, &o, e));
 	READS(parse("-OOM x\r\n"), ERR_UNAVAILABLE, work_read_start(r, &o, e));
@@ -401,11 +408,17 @@ static void test_replies_start_of_nothing(void **state)
 static void test_replies_finish(void **state)
 {
 	(void)state;
-	READS(texts("OK", NULL), ERR_OK, work_read_finish(r, e));
-	READS(texts("LOST", NULL), ERR_LOST, work_read_finish(r, e));
-	READS(parse("-LOADING x\r\n"), ERR_UNAVAILABLE, work_read_finish(r, e));
-	READS(parse("-WRONGTYPE x\r\n"), ERR_PERMANENT, work_read_finish(r, e));
-	READS(parse("$-1\r\n"), ERR_UNAVAILABLE, work_read_finish(r, e));
+	struct work_entry next;
+	READS(texts("OK", "7-1", "b", "g", NULL), ERR_OK, work_read_finish(r, &next, e));
+	assert_string_equal(next.entry, "7-1");
+	assert_string_equal(next.job_id, "b");
+	assert_string_equal(next.group, "g");
+	READS(texts("OK", NULL), ERR_OK, work_read_finish(r, &next, e));
+	assert_string_equal(next.entry, "");
+	READS(texts("LOST", NULL), ERR_LOST, work_read_finish(r, &next, e));
+	READS(parse("-LOADING x\r\n"), ERR_UNAVAILABLE, work_read_finish(r, &next, e));
+	READS(parse("-WRONGTYPE x\r\n"), ERR_PERMANENT, work_read_finish(r, &next, e));
+	READS(parse("$-1\r\n"), ERR_UNAVAILABLE, work_read_finish(r, &next, e));
 }
 
 static void test_replies_time_is_in_milliseconds(void **state)

@@ -46,6 +46,7 @@ static void test_settle_every_code_with_retries_left(void **state)
 	assert_outcome(&order, ERR_CANCELLED, WORK_RETURN);
 	assert_outcome(&order, ERR_LOST, WORK_FAILURE); /* finish.lua does not listen to it */
 	assert_outcome(&order, ERR_NOMEM, WORK_RETRY);
+	assert_outcome(&order, ERR_BUSY, WORK_PARK);
 }
 
 static void test_settle_every_code_with_no_retry_left(void **state)

@@ -88,6 +88,50 @@ static void test_worker_redo_entries_are_taken_in_their_order(void **state)
 	assert_int_equal(queues[1].n_redo, 1); /* another queue's is left alone */
 }
 
+/* --- queues whose jobs wait for a place --- */
+
+static void test_worker_leaves_a_limited_queue_alone_as_soon_as_one_of_it_waits(void **state)
+{
+	(void)state;
+	const struct work_place place = {.kind = WORK_PLACE_QUEUE, .name = "a", .most = 3};
+	assert_true(worker_may_claim(&w, &queues[0], true));
+	worker_note_full(&w, &queues[0], &place, 0);
+	assert_true(worker_may_claim(&w, &queues[0], false));
+	worker_note_full(&w, &queues[0], &place, 1);
+	assert_false(worker_may_claim(&w, &queues[0], false));
+	assert_true(worker_may_claim(&w, &queues[1], false));
+	worker_note_waiting(&w, &place, 1, true);
+	assert_false(worker_may_claim(&w, &queues[0], false));
+	worker_note_waiting(&w, &place, 0, false); /* who runs there takes the next one */
+	assert_false(worker_may_claim(&w, &queues[0], false));
+	worker_note_waiting(&w, &place, 0, true);
+	assert_true(worker_may_claim(&w, &queues[0], false));
+}
+
+static void test_worker_leaves_queues_alone_when_a_thousand_wait_for_a_source(void **state)
+{
+	(void)state;
+	const struct work_place ledger = {.kind = WORK_PLACE_DB, .name = "ledger", .most = 3};
+	const struct work_place other = {.kind = WORK_PLACE_DB, .name = "other", .most = 3};
+	worker_note_full(&w, &queues[0], &ledger, WORKER_PARKED_MAX - 1);
+	assert_true(worker_may_claim(&w, &queues[0], false));
+	worker_note_full(&w, &queues[0], &ledger, WORKER_PARKED_MAX);
+	worker_note_waiting(&w, &other, 0, true); /* not what it waits for */
+	assert_false(worker_may_claim(&w, &queues[0], false));
+	worker_note_waiting(&w, &ledger, WORKER_PARKED_MAX - 1, false);
+	assert_true(worker_may_claim(&w, &queues[0], false));
+}
+
+static void test_worker_what_others_left_comes_before_what_is_new(void **state)
+{
+	(void)state;
+	struct work_entry out;
+	queues[0].n_redo = 1;
+	assert_false(worker_may_claim(&w, &queues[0], false));
+	assert_true(worker_take_redo(&w, &queues[0], &out));
+	assert_true(worker_may_claim(&w, &queues[0], false));
+}
+
 static void test_worker_full_redo_list_is_taken_to_its_end(void **state)
 {
 	(void)state;
@@ -268,6 +312,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        T(test_worker_redo_entries_are_taken_in_their_order),
 	        T(test_worker_full_redo_list_is_taken_to_its_end),
+	        T(test_worker_leaves_a_limited_queue_alone_as_soon_as_one_of_it_waits),
+	        T(test_worker_leaves_queues_alone_when_a_thousand_wait_for_a_source),
+	        T(test_worker_what_others_left_comes_before_what_is_new),
 	        T(test_worker_stop_reaches_the_run_that_is_meant),
 	        T(test_worker_stop_of_another_run_is_ignored),
 	        T(test_worker_lost_wins_over_any_other_stop),

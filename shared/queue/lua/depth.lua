@@ -1,10 +1,11 @@
 #!lua flags=no-writes
--- How full a queue is.    KEYS: stream, waiting
--- Returns: entries no slot has taken, entries taken, jobs not started (scheduled ones too), age of the oldest untaken (ms)
+-- How full a queue is.    KEYS: stream, waiting, parked
+-- Returns: entries no slot has taken (those of parked jobs too), entries taken, jobs not started (scheduled ones too), age
+--       of the oldest untaken (ms), parked jobs
 local entries = redis.call('XLEN', KEYS[1])
 local later = redis.call('ZCARD', KEYS[2])
 if entries == 0 then
-	return {0, 0, later, 0}
+	return {0, 0, later, 0, 0}
 end
 local last, pending = '-', 0
 for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
@@ -16,11 +17,13 @@ for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
 		last, pending = '(' .. info['last-delivered-id'], info['pending']
 	end
 end
-local age = 0
 local first = redis.call('XRANGE', KEYS[1], last, '+', 'COUNT', 1)[1]
-if first then
-	local time = redis.call('TIME')
-	local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-	age = math.max(0, now - tonumber(string.match(first[1], '^%d+')))
+local oldest = first and tonumber(string.match(first[1], '^%d+')) or math.huge
+local parked = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
+if parked[2] then
+	oldest = math.min(oldest, math.floor(tonumber(parked[2]) / 1000))
 end
-return {math.max(0, entries - pending), pending, math.max(0, entries - pending) + later, age}
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local age = math.max(0, now - oldest)
+return {math.max(0, entries - pending), pending, math.max(0, entries - pending) + later, age, redis.call('ZCARD', KEYS[3])}

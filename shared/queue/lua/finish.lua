@@ -1,17 +1,43 @@
 #!lua flags=allow-oom
 -- Ends a run, if it is the current one.
--- KEYS: stream, job, waiting, scheduled, stats, group, group jobs, group wait
+-- KEYS: stream, job, waiting, scheduled, stats, group, group jobs, group wait; and of one that has places: handed, then for
+--       each of them: running, wanting
 -- ARGV: entry, job id, run, outcome, error, rows, table, delay (ms), state ttl (ms), group id ('' = none), wake channel,
---       ttl of the result (ms), task, and how long it ran and waited: field of the bucket, ms, field of the bucket, ms
+--       ttl of the result (ms), task, and how long it ran and waited: field of the bucket, ms, field of the bucket, ms;
+--       and of one that has places: queue, does the caller take the next job (0/1), lease of a place (ms), then for each of
+--       them: its name, how many places it has
 -- outcome: SUCCESS, FAILURE | RETRY (run again after delay; cost one of its retries) | WAIT (the same, cost nothing)
 --       | RETURN (the worker is going: any other takes it over at once, cost nothing)
 -- Returns: OK | LOST (another run is current, or the job was deleted: the caller's work must not show)
+--       then, when a freed place lets in a job of the same queue, that the caller is to start: entry, job id, group id
+--@places
 local call = redis.call
 local entry, id, run, outcome, group, task = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[10], ARGV[13]
+
+-- The run's places go to those who wait for one, whatever else is said.
+local function leave(answer)
+	local woken = false
+	for i = 10, #KEYS, 2 do
+		call('ZREM', KEYS[i], entry .. ' ' .. id .. ' ' .. run)
+		for _, text in ipairs(let_in(KEYS[i], KEYS[i + 1], KEYS[9], ARGV[i + 11], tonumber(ARGV[i + 12]), time_ms(), tonumber(ARGV[20]))) do
+			local queue, its_entry, its_id, its_group = string.match(text, '^(%S+) (%S+) (%S+) (%S*)$')
+			if not answer[2] and ARGV[19] == '1' and queue == ARGV[18] then
+				answer[2], answer[3], answer[4] = its_entry, its_id, its_group
+			else
+				woken = true
+			end
+		end
+	end
+	if woken then
+		call('PUBLISH', ARGV[11], 'handed')
+	end
+	return answer
+end
+
 local j = call('HMGET', KEYS[2], 'run', 'state', 'entry', 'queued_at')
 if j[1] ~= run or j[3] ~= entry then
 	if j[1] == run and j[2] ~= 'STARTED' then
-		return {'OK'} -- said before; that answer was lost on the way
+		return leave({'OK'}) -- said before; that answer was lost on the way
 	end
 	if j[3] ~= entry then
 		-- The job was deleted, and this entry with it; nobody else will take it off the stream. (Unless there was a failover,
@@ -22,13 +48,12 @@ if j[1] ~= run or j[3] ~= entry then
 			call('XDEL', KEYS[1], entry)
 		end
 	end
-	return {'LOST'}
+	return leave({'LOST'})
 end
 if j[2] ~= 'STARTED' then
-	return {'OK'} -- as above
+	return leave({'OK'}) -- as above
 end
-local time = call('TIME')
-local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local ms = time_ms()
 local now = string.format('%.0f', ms)
 
 if outcome == 'RETURN' then
@@ -37,7 +62,15 @@ if outcome == 'RETURN' then
 	call('HDEL', KEYS[2], 'worker', 'started_at')
 	call('XCLAIM', KEYS[1], 'workers', 'returned', 0, entry, 'IDLE', 86400000, 'JUSTID')
 	call('ZADD', KEYS[3], j[4] * 1000, id)
-	call('PUBLISH', ARGV[11], 'returned')
+	-- Its places are kept for it: it comes before those that wait.
+	local ms = time_ms()
+	for i = 10, #KEYS, 2 do
+		if call('ZREM', KEYS[i], entry .. ' ' .. id .. ' ' .. run) == 1 then
+			call('ZADD', KEYS[i], ms + tonumber(ARGV[20]), entry .. ' ' .. id .. ' 0')
+			call('HSETNX', KEYS[9], ARGV[18] .. ' ' .. entry .. ' ' .. id .. ' ' .. group, ARGV[i + 11])
+		end
+	end
+	call('PUBLISH', ARGV[11], KEYS[9] and 'handed' or 'returned')
 	return {'OK'}
 end
 
@@ -87,4 +120,4 @@ if group ~= '' and call('EXISTS', KEYS[6]) == 1 then
 		end
 	end
 end
-return {'OK'}
+return leave({'OK'})

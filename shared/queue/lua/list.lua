@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Ids of the jobs of a queue that are not yet started, oldest first: those in the stream that no slot has taken, by the
--- time of their entry (ms), and those in `waiting`, by the time they were queued.
--- KEYS: stream, waiting, job of the id behind which to begin    ARGV: that id ('' = from the first), most ids
+-- time of their entry (ms), those in `parked`, by the same time, and those in `waiting`, by the time they were queued.
+-- KEYS: stream, waiting, job of the id behind which to begin, parked    ARGV: that id ('' = from the first), most ids
 local call = redis.call
 local most = tonumber(ARGV[2])
 
@@ -11,10 +11,11 @@ local function split(id)
 	return tonumber(ms), tonumber(seq)
 end
 
--- Where to begin in either: behind `from` in the stream, at the score `least` (us) in `waiting`.
+-- Where to begin in each: behind `from` in the stream, at the score `least` (us) in `parked` and `waiting`.
 local from, least = '0-0', '-inf'
 if ARGV[1] ~= '' then
-	local score, entry = call('ZSCORE', KEYS[2], ARGV[1]), call('HGET', KEYS[3], 'entry')
+	local score = call('ZSCORE', KEYS[2], ARGV[1]) or call('ZSCORE', KEYS[4], ARGV[1])
+	local entry = call('HGET', KEYS[3], 'entry')
 	if score then
 		from, least = string.format('%.0f-18446744073709551615', math.floor(score / 1000)), '(' .. score
 	elseif entry and entry ~= '' then
@@ -38,15 +39,34 @@ if call('EXISTS', KEYS[1]) == 1 then
 	end
 	entries = call('XRANGE', KEYS[1], '(' .. from, '+', 'COUNT', most)
 end
-local others = call('ZRANGEBYSCORE', KEYS[2], least, '+inf', 'WITHSCORES', 'LIMIT', 0, most)
-local ids, e, o = {}, 1, 1
-while #ids < most and (entries[e] or others[o]) do
-	if entries[e] and (not others[o] or split(entries[e][1]) * 1000 <= tonumber(others[o + 1])) then
+local lists, at = {}, {}
+for i, key in ipairs({KEYS[4], KEYS[2]}) do
+	lists[i], at[i] = call('ZRANGEBYSCORE', key, least, '+inf', 'WITHSCORES', 'LIMIT', 0, most), 1
+end
+
+-- The list with the earliest of what is left, and its time; 0 = none.
+local function earliest()
+	local best, time = 0, math.huge
+	for i = 1, 2 do
+		local score = tonumber(lists[i][at[i] + 1])
+		if score and score < time then
+			best, time = i, score
+		end
+	end
+	return best, time
+end
+
+local ids, e = {}, 1
+while #ids < most do
+	local i, time = earliest()
+	if entries[e] and split(entries[e][1]) * 1000 <= time then
 		ids[#ids + 1] = entries[e][2][2]
 		e = e + 1
+	elseif i > 0 then
+		ids[#ids + 1] = lists[i][at[i]]
+		at[i] = at[i] + 2
 	else
-		ids[#ids + 1] = others[o]
-		o = o + 2
+		break
 	end
 end
 return ids

@@ -1,31 +1,45 @@
 #!lua flags=allow-oom
 -- Begins a run of the job whose stream entry a slot has just claimed, or (stale >= 0) takes over an entry whose owner is
--- dead: one that has shown no sign of life for `stale` ms, or that was given back.
--- KEYS: stream, job, waiting, runs, stats, group, epoch
--- ARGV: entry, consumer, job id, worker, stale (ms; < 0 = claimed by this consumer), group id ('' = none)
+-- dead: one that has shown no sign of life for `stale` ms, or that was given back; or one that has been let in (places.lua)
+-- after it was parked.
+-- KEYS: stream, job, waiting, runs, stats, group, epoch, handed, parked
+-- ARGV: entry, consumer, job id, worker, stale (ms; < 0 = claimed by this consumer), group id ('' = none), queue
 -- Returns: GONE (nothing to do any more) | BUSY (its owner lives)
 --       or RUN, run number, an older run may still be alive (0/1), deaths, spec, now (ms), retries spent, outage since (ms),
---          queued at (ms)
+--          queued at (ms), the entry's run before this one
+--       and at the end of each whose place is kept for it ('' = none)
 local call = redis.call
 local entry, consumer, id, stale = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
 local reclaimed = stale >= 0
+local kept = ''
+if reclaimed then
+	local text = ARGV[7] .. ' ' .. entry .. ' ' .. id .. ' ' .. ARGV[6]
+	kept = call('HGET', KEYS[8], text) or ''
+	call('HDEL', KEYS[8], text)
+end
 -- Who claimed an entry and was stopped before it came here may find it with another worker, or done, or all forgotten.
 local pending = redis.pcall('XPENDING', KEYS[1], 'workers', entry, entry, 1)
 local p = not pending.err and pending[1]
+local parked = kept ~= '' and not p
+if parked then
+	local claimed = redis.pcall('XCLAIM', KEYS[1], 'workers', consumer, 0, entry, 'FORCE', 'JUSTID')
+	p = not claimed.err and claimed[1] and {entry, consumer, 0}
+	reclaimed = false
+end
 if not p then
-	return {'GONE'}
+	return {'GONE', kept}
 end
 local given_back = reclaimed and p[2] == 'returned'
 if not reclaimed and p[2] ~= consumer then
-	return {'BUSY'}
+	return {'BUSY', kept}
 end
 if reclaimed and not given_back and p[3] < stale then
-	return {'BUSY'}
+	return {'BUSY', kept}
 end
 if reclaimed or p[3] > 1000 then
 	call('XCLAIM', KEYS[1], 'workers', consumer, 0, entry, 'JUSTID')
 end
-local j = call('HMGET', KEYS[2], 'entry', 'state', 'spec', 'deaths', 'retried', 'outage_since', 'attempt', 'queued_at')
+local j = call('HMGET', KEYS[2], 'entry', 'state', 'spec', 'deaths', 'retried', 'outage_since', 'attempt', 'queued_at', 'run')
 if j[1] ~= entry then
 	-- Deleted meanwhile (or deleted and queued again under another entry). After a failover the entry may be another job's,
 	-- that has got the same id by chance: work.h.
@@ -34,7 +48,7 @@ if j[1] ~= entry then
 		call('XACK', KEYS[1], 'workers', entry)
 		call('XDEL', KEYS[1], entry)
 	end
-	return {'GONE'}
+	return {'GONE', kept}
 end
 local deaths = tonumber(j[4] or '0')
 if reclaimed and not given_back and j[2] == 'STARTED' then
@@ -61,9 +75,12 @@ call('HSET', KEYS[2], 'state', 'STARTED', 'run', run, 'worker', ARGV[4], 'starte
 	'attempt', (j[7] or 0) + (given_back and 0 or 1), 'queued_at', queued_at)
 if given_back then
 	call('ZREM', KEYS[3], id)
+elseif parked then
+	call('ZREM', KEYS[9], id)
 end
 if ARGV[6] ~= '' then
-	call('HSET', KEYS[6], 'began', 1)
+	call('HINCRBY', KEYS[6], 'began', 1)
 end
 local fence = reclaimed and not given_back or tonumber(queued_at) < since
-return {'RUN', run, fence and 1 or 0, deaths, j[3], ms, j[5] or 0, j[6] or 0, queued_at}
+return {'RUN', run, fence and 1 or 0, deaths, j[3], ms, j[5] or 0, j[6] or 0, queued_at,
+	(reclaimed and not given_back) and j[9] or 0, kept}

@@ -87,8 +87,11 @@ class Lab:
         if seconds < LONG:
             return
         address = self.stack.network.address(host)
-        wait_until(lambda: not self.stack.queries_from(address), 60, f"the end of the queries from {address}")
-        say(f"  its queries and sessions in the sources have ended {time.monotonic() - cut:.1f} s after the cut")
+        try:
+            wait_until(lambda: not self.stack.queries_from(address), 70, "an end of the sessions")
+        except StackError:
+            raise Violation(f"{time.monotonic() - cut:.0f} s after the cut there are still {self.stack.queries_from(address)}") from None
+        say(f"  its queries and sessions in the databases have ended {time.monotonic() - cut:.1f} s after the cut")
 
     def recovers(self, joined: float) -> None:
         """Jobs of each kind run again to their ends."""

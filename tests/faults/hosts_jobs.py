@@ -17,6 +17,7 @@ from stack import StackError, wait_until
 KINDS = ["hosts_quick", "hosts_slow", "hosts_trickle", "hosts_my_quick", "hosts_my_slow", "hosts_ch_quick", "hosts_ch_slow"]
 INTO_MARIADB = ("hosts_trickle", "hosts_my_slow", "hosts_ch_slow")
 CLIENTS = 3
+BACKLOG = 20  # jobs not finished at which no more are posted
 RETRIES = 50  # a connection that breaks in mid-query costs one
 
 
@@ -63,6 +64,8 @@ class Clients:
     def _work(self, stop: threading.Event) -> None:
         try:
             while not stop.wait(0.3):
+                if int(self.stack.redis.cli("XLEN", f"{self.stack.redis_prefix}queue:default")) >= BACKLOG:
+                    continue
                 with self._lock:
                     kind = self._chance.choice(KINDS)
                 self.submit(kind)

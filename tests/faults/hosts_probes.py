@@ -10,7 +10,7 @@ from hosts_jobs import Clients, Job
 from hosts_stack import HostsStack
 from stack import StackError, wait_until
 
-DEAD_PEER = 30.0  # seconds after which a silent peer is given up (README, "Crashes")
+DEAD_PEER = 60.0  # seconds within which a silent peer is given up (README, "Crashes"); 30, and what the kernel's timers add
 SLACK = 5.0  # for a busy machine
 CANCEL = 1.0  # a cancel's due time
 
@@ -82,12 +82,12 @@ def cancel_after_redis(stack: HostsStack, clients: Clients) -> str:
     stack.forget("redis")
     time.sleep(1)
     stack.network.join("redis")
-    time.sleep(DEAD_PEER + SLACK)
+    time.sleep(30 + SLACK)
     job = long_job(stack, clients, "hosts_my_slow")
     wait_until(lambda: my_queries(stack) == 1, 30, "a query in MariaDB")
     heard = int(stack.redis.cli("PUBSUB", "NUMSUB", f"{stack.redis_prefix}cancel").split("\n")[1])
     if heard != len(stack.workers):
-        raise Violation(f"{heard} of {len(stack.workers)} workers hear of cancels {DEAD_PEER:.0f} s after the return of Redis")
+        raise Violation(f"{heard} of {len(stack.workers)} workers hear of cancels 35 s after the return of Redis")
     began = time.monotonic()
     delete(stack, clients, job)
     wait_until(lambda: my_queries(stack) == 0, 60, "the end of the deleted query")

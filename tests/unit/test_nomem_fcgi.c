@@ -236,7 +236,7 @@ static void test_nomem_exchanges(void **state)
 	        {"GET", "/jobs/queue/q?limit=2&after=a", "", {"*2\r\n$1\r\na\r\n$1\r\nb\r\n", job, job}},
 	        {"GET", "/metrics", "",
 	                {"*4\r\n$17\r\naccepted|slow|one\r\n:1\r\n$4\r\nrows\r\n:2\r\n", "*0\r\n",
-	                        "*4\r\n:1\r\n:2\r\n:3\r\n:4\r\n", "*4\r\n:1\r\n:2\r\n:3\r\n:4\r\n"}},
+	                        "*5\r\n:1\r\n:2\r\n:3\r\n:4\r\n:5\r\n", "*5\r\n:1\r\n:2\r\n:3\r\n:4\r\n:5\r\n"}},
 	};
 	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
 		char name[128];

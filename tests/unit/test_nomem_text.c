@@ -207,7 +207,9 @@ static enum err_code ask(void *ctx, struct err *e)
 	                .ttl_ms = 1},
 	        {.id = "b", .task = "t", .queue = "q", .db = "", .results = "r", .args = "[]", .eta_ms = 5}};
 	static const struct cancel_spec cancels[] = {{"a", "q", "g"}, {"b", "q", "g"}};
-	static const struct work_lease leases[] = {{"1-0", "a", "q", "c", 1}, {"2-0", "b", "q", "c", 2}};
+	static const struct work_lease leases[] = {
+	        {.entry = "1-0", .job_id = "a", .queue = "q", .consumer = "c", .run = 1},
+	        {.entry = "2-0", .job_id = "b", .queue = "q", .consumer = "c", .run = 2}};
 	struct cmd c;
 	bool failed = false;
 	cmd_init(&c);

@@ -38,7 +38,7 @@ static void test_config_db_max_idle_is_told_what_there_is(void **state)
 	(void)state;
 	fixture_refused(HEAD "sources:\n  a:\n    type: postgres\n    dsn: host=x\n    max_idle: 10\n", NULL,
 	        "t.yml:6: sources.a.max_idle: expected one of type, dsn, password, password_file, read_only, timeout, "
-	        "connect_timeout, max_active, idle_lifetime, got an unknown key");
+	        "max_running, connect_timeout, max_active, idle_lifetime, got an unknown key");
 }
 
 static void test_config_db_engine_has_other_names(void **state)

@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "fcgi/handlers.h"
 #include "fcgi/json_out.h"
@@ -37,6 +38,14 @@ static enum step ask_jobs(struct exchange *x)
 	return STEP_ASK;
 }
 
+/* The i-th job of the phase. ERR_NOT_FOUND: it has been forgotten meanwhile, or its id has been used again and belongs to the
+ * group no more. */
+static enum err_code read_member(const struct exchange *x, size_t i, struct job_info *job, struct err *e)
+{
+	enum err_code rc = queue_read_job(exchange_reply(x, i), job, e);
+	return rc == ERR_OK && strcmp(job->order.group, x->arg) != 0 ? ERR_NOT_FOUND : rc;
+}
+
 /* --- GET /groups/{id} --- */
 
 enum step group_get_ask(struct exchange *x)
@@ -60,10 +69,10 @@ enum step group_get_answer(struct exchange *x)
 	jout_name(b, "jobs");
 	jout_open(b, '[');
 	for (size_t i = 0; i < reply_count(x->replies[1]); i++) {
-		enum err_code rc = queue_read_job(exchange_reply(x, i), &job, &e);
+		enum err_code rc = read_member(x, i, &job, &e);
 		if (rc == ERR_OK)
 			handler_job_state(b, reply_text(reply_at(x->replies[1], i), NULL), &job);
-		else if (rc != ERR_NOT_FOUND) /* forgotten meanwhile */
+		else if (rc != ERR_NOT_FOUND)
 			return exchange_fail(x, &e);
 	}
 	jout_close(b, ']');
@@ -83,14 +92,14 @@ enum step group_delete_ask(struct exchange *x)
 	return ask_group(x);
 }
 
-/* Fills specs with the jobs that there still are. */
+/* Fills specs with the jobs that the group still has. */
 static enum err_code collect(
         const struct exchange *x, const struct reply *ids, struct cancel_spec *specs, size_t *n, struct err *e)
 {
 	struct job_info job;
 	*n = 0;
 	for (size_t i = 0; i < reply_count(ids); i++) {
-		enum err_code rc = queue_read_job(exchange_reply(x, i), &job, e);
+		enum err_code rc = read_member(x, i, &job, e);
 		if (rc == ERR_OK)
 			handler_cancel_spec(&specs[(*n)++], reply_text(reply_at(ids, i), NULL), &job);
 		else if (rc != ERR_NOT_FOUND)

@@ -279,6 +279,20 @@ def test_what_a_cancel_leaves_of_a_group_is_forgotten_in_time(stack, what):
     assert stack.delete(f"/groups/{group_id}" if what == "group" else f"/jobs/{sleeps}").data is True
     assert stack.get(f"/groups/{group_id}").data["state"] == "SUCCESS"
     assert all(stack.r.pttl(stack.key(f"group:{group_id}{part}")) > 0 for part in ("", ":jobs"))
+@pytest.mark.parametrize("purge", ["", "?purge=true"])
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_job_whose_id_has_been_used_again_belongs_to_its_old_group_no_more(stack, others, purge):
+    """Neither shown with it nor touched when it is deleted, be there further jobs in the group or not."""
+    group_id, (again, *rest) = post_group(stack, [{"task": "nothing_asked"}] * (1 + others))
+    wait_group(stack, group_id)
+    assert stack.submit("nothing_asked", job_id=again, queue=uid("nobody")) == again
+    assert [job["job_id"] for job in stack.get(f"/groups/{group_id}").data["jobs"]] == rest
+    answer = stack.delete(f"/groups/{group_id}{purge}")
+    assert answer.status == (200 if purge else 409 if rest else 404), answer
+    assert stack.job(again)["state"] == "PENDING"
+    assert all(stack.get(f"/jobs/{job}").status == (404 if purge else 200) for job in rest)
+    assert stack.get(f"/groups/{group_id}").status == (404 if purge else 200)
+    assert stack.delete(f"/jobs/{again}").data is True
 
 
 def test_a_group_of_a_thousand_jobs_is_accepted_in_one_request(stack):

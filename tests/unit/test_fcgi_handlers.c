@@ -193,7 +193,7 @@ static void test_group_delete(void **state)
 	assert_answer(200, "{\"status\":\"success\",\"data\":true}");
 	ask("DELETE", "/groups/g", NULL);
 	answer(group, ids, NULL);
-	answer(SUCCESS, SUCCESS, NULL);
+	answer(SUCCESS " group=g", SUCCESS " group=g", NULL);
 	answer("*1\r\n$8\r\nFINISHED\r\n", NULL);
 	assert_error(409, "group 'g': already finished; add ?purge=true to forget it and drop its result");
 }

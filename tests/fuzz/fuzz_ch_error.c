@@ -27,8 +27,8 @@ void fuzz_one(const uint8_t *data, size_t size)
 {
 	struct fuzz_in in = {data, size};
 	size_t len;
-	long status = (long)(fuzz_byte(&in) << 8);
-	status = (status | (long)fuzz_byte(&in)) % 600;
+	unsigned high = fuzz_byte(&in) << 8;
+	long status = (high | fuzz_byte(&in)) % 600;
 	char *rest = fuzz_rest(&in, &len), *text = fuzz_copy(rest, len);
 	struct err e = ERR_INIT;
 	int number = ch_error_number(text, len);

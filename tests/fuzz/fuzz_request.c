@@ -82,6 +82,7 @@ static void check_query(const struct request *r)
 		enum err_code rc = request_query_flag(r, names[i], &flag, &e);
 		fuzz_check_err(rc, &e, false);
 		rc = request_query_i64(r, names[i], 5, 10, &n, &e);
+		fuzz_check_err(rc, &e, false);
 		FUZZ_CHECK(n >= 5 && n <= 10, "%lld", (long long)n);
 		rc = request_query_text(r, names[i], text, sizeof text, &e);
 		FUZZ_CHECK(rc == ERR_OK || rc == ERR_INVALID, "code %d", rc);

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join('build', 'fuzz')
 KEPT_BYTES_MAX = 4096  # of one input
-KEPT_MAX = 250  # inputs of one target
+KEPT_MAX = 120  # inputs of one target, beside those that were written by hand
 
 # A leak or an endless loop is a finding like any other.
 LIMITS = ['-rss_limit_mb=2048', '-timeout=20', '-detect_leaks=1']
@@ -25,9 +25,10 @@ LIMITS = ['-rss_limit_mb=2048', '-timeout=20', '-detect_leaks=1']
 
 def targets(only):
     names = sorted(f[len('fuzz_'):-2] for f in os.listdir(HERE) if f.startswith('fuzz_') and f.endswith('.c'))
-    if only and only not in names:
-        sys.exit(f'no such target: {only}; there are {", ".join(names)}')
-    return [only] if only else names
+    for name in only:
+        if name not in names:
+            sys.exit(f'no such target: {name}; there are {", ".join(names)}')
+    return only or names
 
 
 def paths(name):
@@ -70,7 +71,8 @@ def fuzz(name, seconds):
     ok = run.returncode == 0 and len(lines) == 1
     if not ok and len(lines) == 1:
         lines.append(f'    it ended with status {run.returncode}: see {BUILD}/{name}.log')
-    print('\n'.join(lines), flush=True)
+    sys.stdout.write('\n'.join(lines) + '\n')  # in one go: the other one writes too
+    sys.stdout.flush()
     return ok
 
 
@@ -86,9 +88,10 @@ def merge(name, _):
         shutil.rmtree(fresh)
         print(f'{name}: merging failed:\n{run.stderr.decode(errors="replace")[-2000:]}')
         return False
-    # The smallest come first: the last ones reach little that is new.
-    files = sorted((os.path.getsize(os.path.join(fresh, f)), f) for f in os.listdir(fresh))
-    for _, file in files[KEPT_MAX:]:
+    # Of too many, some of each size.
+    files = [f for _, f in sorted((os.path.getsize(os.path.join(fresh, f)), f) for f in os.listdir(fresh))]
+    chosen = {files[i * len(files) // KEPT_MAX] for i in range(KEPT_MAX)} if len(files) > KEPT_MAX else set(files)
+    for file in set(files) - chosen:
         os.remove(os.path.join(fresh, file))
     for file in os.listdir(kept):
         if re.fullmatch('[0-9a-f]{40}', file):  # not those that were written by hand
@@ -104,12 +107,12 @@ def merge(name, _):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('--minutes', type=float, default=1)
-    parser.add_argument('--target')
+    parser.add_argument('--target', default='', help='names with spaces between them; empty: all')
     parser.add_argument('--merge', action='store_true')
     args = parser.parse_args()
     with ThreadPoolExecutor(2) as pool:
         done = list(pool.map(lambda name: (merge if args.merge else fuzz)(name, max(1, round(args.minutes * 60))),
-                             targets(args.target)))
+                             targets(args.target.split())))
     return 0 if all(done) else 1
 
 

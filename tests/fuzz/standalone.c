@@ -35,18 +35,17 @@ static size_t n_inputs;
 
 static const uint8_t *current;
 static size_t current_size;
-static char finding[32];
+static char finding[32], told[64]; /* the file that keeps it, and what is then said */
 
 static void keep_finding(void)
 {
 	int fd = open(finding, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	bool kept = fd >= 0 && write(fd, current, current_size) == (ssize_t)current_size;
-	static const char told[] = "the input is kept as ";
-	if (kept && write(STDERR_FILENO, told, sizeof told - 1) > 0 &&
-	        write(STDERR_FILENO, finding, strlen(finding)) > 0)
-		kept = write(STDERR_FILENO, "\n", 1) == 1;
-	if (fd >= 0)
-		close(fd);
+	if (fd < 0)
+		return;
+	ssize_t kept = write(fd, current, current_size);
+	close(fd);
+	if (kept == (ssize_t)current_size)
+		(void)!write(STDERR_FILENO, told, strlen(told));
 }
 
 static void on_signal(int number)
@@ -63,6 +62,7 @@ static void watch(void)
 {
 	static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 	snprintf(finding, sizeof finding, "finding-%ld", (long)getpid());
+	snprintf(told, sizeof told, "the input is kept as %s\n", finding);
 	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
 		signal(signals[i], on_signal);
 	if (__sanitizer_set_death_callback)

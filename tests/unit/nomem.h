@@ -1,5 +1,5 @@
 /* Lets every allocation of a piece of work fail in its turn, by standing in for malloc: those of the libraries and of libc
- * too. Below it is glibc's malloc, or the sanitizer's, which then still sees each access. For one source file of a test
+ * too. Below it is glibc's malloc, or AddressSanitizer's, which then still sees each access. For one source file of a test
  * program. Thread rule: one thread.
  *
  *   static enum err_code load(void *ctx, struct err *e) { ... does it once, and frees what it made ... }
@@ -28,7 +28,7 @@
 
 /* --- in the place of malloc --- */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__)
 #define NOMEM_BELOW(name) __interceptor_##name
 #else
 #define NOMEM_BELOW(name) __libc_##name
@@ -38,6 +38,9 @@ void *NOMEM_BELOW(calloc)(size_t n, size_t size);
 void *NOMEM_BELOW(realloc)(void *p, size_t size);
 void NOMEM_BELOW(free)(void *p);
 
+/* They are called before the sanitizer's runtime is ready. */
+#define NOMEM_EARLY __attribute__((no_sanitize_thread))
+
 static struct {
 	bool armed;     /* count, and refuse the one whose turn it is */
 	bool spared;    /* count, but refuse none */
@@ -46,7 +49,7 @@ static struct {
 	const char *wrong;
 } nomem;
 
-static bool nomem_refuses(void)
+NOMEM_EARLY static bool nomem_refuses(void)
 {
 	if (!nomem.armed || nomem.spared || nomem.countdown-- != 0)
 		return false;
@@ -54,31 +57,31 @@ static bool nomem_refuses(void)
 	return true;
 }
 
-static void *nomem_counted(void *p)
+NOMEM_EARLY static void *nomem_counted(void *p)
 {
 	if (nomem.armed && p)
 		nomem.live++;
 	return p;
 }
 
-void *malloc(size_t size)
+NOMEM_EARLY void *malloc(size_t size)
 {
 	return nomem_refuses() ? NULL : nomem_counted(NOMEM_BELOW(malloc)(size));
 }
 
-void *calloc(size_t n, size_t size)
+NOMEM_EARLY void *calloc(size_t n, size_t size)
 {
 	return nomem_refuses() ? NULL : nomem_counted(NOMEM_BELOW(calloc)(n, size));
 }
 
-void *realloc(void *p, size_t size)
+NOMEM_EARLY void *realloc(void *p, size_t size)
 {
 	if (nomem_refuses())
 		return NULL;
 	return p ? NOMEM_BELOW(realloc)(p, size) : nomem_counted(NOMEM_BELOW(malloc)(size));
 }
 
-void *reallocarray(void *p, size_t n, size_t size)
+NOMEM_EARLY void *reallocarray(void *p, size_t n, size_t size)
 {
 	if (size && n > SIZE_MAX / size) {
 		errno = ENOMEM;
@@ -87,7 +90,7 @@ void *reallocarray(void *p, size_t n, size_t size)
 	return realloc(p, n * size);
 }
 
-void free(void *p)
+NOMEM_EARLY void free(void *p)
 {
 	if (nomem.armed && p)
 		nomem.live--;
@@ -95,7 +98,7 @@ void free(void *p)
 }
 
 /* The sanitizers have these two of their own, which would go round the ones above. */
-char *strndup(const char *text, size_t most)
+NOMEM_EARLY char *strndup(const char *text, size_t most)
 {
 	size_t len = strnlen(text, most);
 	char *copy = malloc(len + 1);
@@ -106,7 +109,7 @@ char *strndup(const char *text, size_t most)
 	return copy;
 }
 
-char *strdup(const char *text)
+NOMEM_EARLY char *strdup(const char *text)
 {
 	return strndup(text, SIZE_MAX);
 }

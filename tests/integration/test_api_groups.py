@@ -279,6 +279,8 @@ def test_what_a_cancel_leaves_of_a_group_is_forgotten_in_time(stack, what):
     assert stack.delete(f"/groups/{group_id}" if what == "group" else f"/jobs/{sleeps}").data is True
     assert stack.get(f"/groups/{group_id}").data["state"] == "SUCCESS"
     assert all(stack.r.pttl(stack.key(f"group:{group_id}{part}")) > 0 for part in ("", ":jobs"))
+
+
 @pytest.mark.parametrize("purge", ["", "?purge=true"])
 @pytest.mark.parametrize("others", [0, 1])
 def test_a_job_whose_id_has_been_used_again_belongs_to_its_old_group_no_more(stack, others, purge):

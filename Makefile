@@ -118,11 +118,10 @@ fuzz-corpora: $(FUZZERS)
 
 # libFuzzer on each target (or TARGET=name), MINUTES each, two at a time. What it learns is kept below build/fuzz/corpus, a
 # finding below build/fuzz/findings. fuzz-merge takes over into tests/fuzz/corpus what reaches new code.
-MINUTES ?= 1
 fuzz fuzz-merge:
 	@deploy/install-packages.sh build fuzz
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=fuzz CC=clang fuzzers
-	@$(PYTHON) tests/fuzz/run.py $(if $(filter fuzz-merge,$@),--merge) --minutes '$(MINUTES)' $(if $(TARGET),--target '$(TARGET)')
+	@$(PYTHON) tests/fuzz/run.py $(if $(filter fuzz-merge,$@),--merge) --minutes '$(or $(MINUTES),1)' $(if $(TARGET),--target '$(TARGET)')
 fuzzers: $(FUZZERS)
 
 # Real servers, started by the tests themselves. PYTEST= further arguments, e.g. PYTEST="-k cancel -x". REDIS=valkey puts
@@ -132,9 +131,8 @@ integration: programs venv
 
 # The API held against its description by schemathesis: counts by operation and status, exit status 1 on a violation.
 REQUESTS ?= 5000
-SEED ?= 1
 api-fuzz: programs venv
-	BIN_DIR='$(BIN)' .venv/bin/python tests/integration/api_fuzz.py --requests '$(REQUESTS)' --seed '$(SEED)'
+	BIN_DIR='$(BIN)' .venv/bin/python tests/integration/api_fuzz.py --requests '$(REQUESTS)' --seed '$(or $(SEED),1)'
 
 test: deps
 	$(MAKE) -j2 FLAVOUR=$(FLAVOUR) programs $(TESTS) $(FUZZERS) venv
@@ -237,9 +235,8 @@ bench: all
 
 # Jobs of all kinds while programs, servers and wires are broken at random, and then a check of every promise. The same seed
 # breaks the same things at the same times; without one, another plan each time.
-MINUTES ?= 2
 faults: programs venv
-	.venv/bin/python tests/faults/lab.py --bin-dir '$(BIN)' --minutes '$(MINUTES)' $(if $(SEED),--seed '$(SEED)')
+	.venv/bin/python tests/faults/lab.py --bin-dir '$(BIN)' --minutes '$(or $(MINUTES),2)' $(if $(SEED),--seed '$(SEED)')
 
 # Many small jobs through one worker and one FastCGI process, which may not grow by them: a line a figure, an error when one does.
 JOBS ?= 200000

@@ -79,8 +79,8 @@ static void check_row(const struct columns *columns, const unsigned char *forms,
 			check_token(literal, len + 2);
 			char *text = fuzz_copy(at, len);
 			size_t n = unescape(text, len);
-			FUZZ_CHECK(cells[i].len == (int)n && memcmp(text, cells[i].data, n) == 0, "cell %zu: %.*s", i,
-			        (int)len, at);
+			FUZZ_CHECK(cells[i].data && cells[i].len == (int)n && memcmp(text, cells[i].data, n) == 0,
+			        "cell %zu: %.*s", i, (int)len, at);
 			free(text);
 		}
 		literal += null ? 4 : len + 2;
@@ -99,8 +99,8 @@ static void check_rows(struct fuzz_in *in)
 	        KIND_TEXT, KIND_BYTES, KIND_BIT, KIND_DATE, KIND_DOUBLE, KIND_UNIXTIME, KIND_VARCHAR, KIND_DECIMAL};
 	struct columns columns = {.engine = DB_POSTGRES};
 	struct err e = ERR_INIT;
-	struct cell cells[COLUMNS_MAX];
-	unsigned char forms[COLUMNS_MAX];
+	struct cell cells[COLUMNS_MAX] = {{NULL, -1}};
+	unsigned char forms[COLUMNS_MAX] = {0};
 	char *texts[COLUMNS_MAX];
 	size_t n = 1 + fuzz_byte(in) % COLUMNS_MAX;
 	unsigned nulls = fuzz_byte(in);
@@ -219,11 +219,11 @@ static void check_value(struct fuzz_in *in)
 	unsigned bits = fuzz_byte(in);
 	r.is_unsigned = bits & 1;
 	r.digits = r.form == MYSQL_FORM_BIT ? 1 + (int)(bits >> 1) % 64 : (int)(bits >> 1) % 7;
-	unsigned char value[300] = {0}, *at = value;
+	unsigned char value[300] = {0};
 	size_t size = sizes[r.form], head = 0;
 	if (size == 0) {
-		size = in->left < 250 ? in->left : 250;
-		size = r.form >= MYSQL_FORM_DATE && size > 12 ? 12 : size;
+		size_t most = r.form >= MYSQL_FORM_DATE ? 12 : 250;
+		size = in->left < most ? in->left : most;
 		value[0] = (unsigned char)size;
 		head = 1;
 	}
@@ -231,7 +231,7 @@ static void check_value(struct fuzz_in *in)
 		value[head + i] = (unsigned char)fuzz_byte(in);
 	char *exact = fuzz_copy(value, head + size), room[MYSQL_TEXT_ROOM];
 	struct cell c = {NULL, -1};
-	at = (unsigned char *)exact;
+	unsigned char *at = (unsigned char *)exact;
 	mysql_type_read(&r, &at, room, &c);
 	FUZZ_CHECK(at == (unsigned char *)exact + head + size, "%zd bytes of %zu", at - (unsigned char *)exact, size);
 	FUZZ_CHECK(c.len >= 0 && (c.data == room ? c.len <= MYSQL_TEXT_ROOM : c.len == (int)size), "%d bytes", c.len);

@@ -141,7 +141,9 @@ static void check_finish(const struct work_order *order)
 	const struct work_result result = {WORK_SUCCESS, "", "results_a", 1, 2, 0, 1000};
 	struct cmd c;
 	cmd_init(&c);
-	work_ask_finish(&c, "db:", order->job.queue, &entry, order, &result);
+	const struct work_lease lease = {
+	        .entry = "1-0", .job_id = "a", .queue = order->job.queue, .consumer = "c", .run = 1};
+	work_ask_finish(&c, "db:", &lease, &entry, order, &result, true);
 	fuzz_check_command(&c);
 	cmd_fini(&c);
 }
@@ -182,7 +184,7 @@ static void check_readers(struct fuzz_in *in)
 		check_order(&order.job);
 		check_finish(&order);
 	}
-	fuzz_check_err(work_read_finish(r, &e), &e, false);
+	fuzz_check_err(work_read_finish(r, &entry, &e), &e, false);
 	(void)work_read_time_ms(r);
 	(void)work_scanned_id("db:", reply_text(r, NULL));
 	reply_free(r);
@@ -196,7 +198,7 @@ static void check_answers(struct fuzz_in *in, unsigned which)
 		const char *method, *uri;
 	} requests[] = {{"GET", "/jobs/a-1"}, {"DELETE", "/jobs/a-1"}, {"DELETE", "/jobs/a-1?purge=1"},
 	        {"GET", "/jobs/queue/default?limit=2"}, {"GET", "/groups/g"}, {"DELETE", "/groups/g?purge=true"},
-	        {"GET", "/health"}, {"GET", "/metrics"}, {"POST", "/tasks/plain/jobs"}};
+	        {"GET", "/health"}, {"GET", "/metrics"}, {"GET", "/queues"}, {"POST", "/tasks/plain/jobs"}};
 	which %= sizeof requests / sizeof *requests;
 	struct exchange *x = fuzz_exchange();
 	struct err e = ERR_INIT;

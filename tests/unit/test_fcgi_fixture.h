@@ -136,6 +136,7 @@ static inline enum step ask(const char *method, const char *uri, const char *bod
 static inline struct reply *reply_of(const char *resp)
 {
 	void *got = NULL;
+	assert_non_null(resp);
 	redisReader *reader = redisReaderCreate();
 	assert_non_null(reader);
 	redisReaderFeed(reader, resp, strlen(resp));
@@ -163,6 +164,7 @@ static inline const char *argument(size_t command, size_t i)
 static inline const char *field_value(const char *fields, const char *name, size_t *width)
 {
 	char pattern[64];
+	assert_non_null(fields);
 	size_t n = (size_t)snprintf(pattern, sizeof pattern, " %.60s=", name);
 	const char *at = strncmp(fields + 1, pattern + 1, n - 1) == 0 ? fields : strstr(fields, pattern);
 	*width = at ? strcspn(at + n, " ") : 0;

@@ -110,7 +110,7 @@ static void set_body(const char *text)
 /* A batch for this request alone, or (ctx) the one that lives. */
 static enum err_code read_job(void *ctx, struct err *e)
 {
-	struct job_batch own, *b = ctx ? ctx : &own;
+	struct job_batch own = {0}, *b = ctx ? ctx : &own;
 	if (!ctx && !job_batch_init(&own, &fx.config))
 		return err_nomem(e);
 	const struct task *task = task_set_find(fx.tasks, "statement", 9);
@@ -125,7 +125,7 @@ static enum err_code read_job(void *ctx, struct err *e)
 
 static enum err_code read_group(void *ctx, struct err *e)
 {
-	struct job_batch own, *b = ctx ? ctx : &own;
+	struct job_batch own = {0}, *b = ctx ? ctx : &own;
 	if (!ctx && !job_batch_init(&own, &fx.config))
 		return err_nomem(e);
 	enum err_code rc = job_batch_read_group(b, &fx.config, fx.tasks, &post, e);
@@ -188,8 +188,9 @@ static enum err_code exchange(void *ctx, struct err *e)
 	while (step == STEP_ASK) {
 		for (size_t i = x->first; i < x->n; i++, k++) {
 			bool armed = nomem_pause(); /* the replies are hiredis' business */
-			x->replies[i] = call->replies[k][0] == '@' ? hash_reply(i, call->replies[k])
-			                                           : reply_of(call->replies[k]);
+			const char *reply = call->replies[k];
+			assert_non_null(reply);
+			x->replies[i] = reply[0] == '@' ? hash_reply(i, reply) : reply_of(reply);
 			nomem_resume(armed);
 		}
 		step = router_answer(x);

@@ -13,12 +13,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "shared/base/clock.h"
 #include "shared/queue/redis.h"
+
+static void pause_us(long us)
+{
+	const struct timespec t = {.tv_nsec = us * 1000};
+	nanosleep(&t, NULL);
+}
 
 #define FAKES 3
 #define CONNECT_MS 2000
@@ -58,7 +65,7 @@ static void serve(struct fake *f, int fd)
 				if (send(fd, at, step, MSG_NOSIGNAL) < 0)
 					return;
 				if (step == 1)
-					usleep(50000);
+					pause_us(50000);
 			}
 		}
 	}
@@ -332,7 +339,7 @@ static void test_redis_rests_after_a_vain_search(void **state)
 	atomic_store(&fakes[1].says, "*-1\r\n");
 	for (int i = 0; i < 6; i++) { /* each pause is longer than the last */
 		while (redis_connect(r, &first) != ERR_OK && atomic_load(&fakes[0].connections) == i)
-			usleep(1000);
+			pause_us(1000);
 	}
 	int asked = atomic_load(&fakes[0].connections);
 	assert_int_equal(redis_connect(r, &second), ERR_UNAVAILABLE);

@@ -126,7 +126,7 @@ static void note_health(struct slot *s, const struct cfg_source *cfg, enum err_c
 	size_t i = (size_t)(cfg - w->config->sources);
 	if (rc == ERR_OK && health_up(w->health, i))
 		log_info("source is back source=%s", cfg->name);
-	else if (rc == ERR_UNAVAILABLE && health_down(w->health, i, clock_mono_ms()))
+	else if (rc == ERR_UNAVAILABLE && health_down(w->health, i, clock_mono_ms(), e->text))
 		log_warn("source cannot be reached, others are used if there are any source=%s error=\"%s\"", cfg->name,
 		        e->text);
 }
@@ -181,8 +181,10 @@ static size_t list_pinned(struct slot *s, const char *name)
 /* No job of a database that is down costs it a connection before a little time is over. */
 static enum err_code refused_lately(const struct slot *s, struct err *e)
 {
-	return err_set(e, ERR_UNAVAILABLE, "source '%s' has refused a connection a moment ago",
-	        s->worker->config->sources[s->candidates[0]].name);
+	char why[HEALTH_WHY_SIZE];
+	health_why(s->worker->health, s->candidates[0], why);
+	return err_set(e, ERR_UNAVAILABLE, "source '%s' has refused a connection a moment ago: %s",
+	        s->worker->config->sources[s->candidates[0]].name, why);
 }
 
 /* One that is full is passed over; when no other takes the job, it waits for a place in any that was. */

@@ -1,12 +1,15 @@
 #include "worker/health.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct state {
 	int64_t wait_ms;  /* how long the current rest is; 0: up */
 	int64_t until_ms; /* when it is over */
 	int64_t tried_ms; /* when it was last tried, while down */
+	char why[HEALTH_WHY_SIZE];
 };
 
 struct health {
@@ -96,7 +99,7 @@ bool health_is_down(struct health *h, size_t i, int64_t now_ms)
 	return down;
 }
 
-bool health_down(struct health *h, size_t i, int64_t now_ms)
+bool health_down(struct health *h, size_t i, int64_t now_ms, const char *why)
 {
 	pthread_mutex_lock(&h->lock);
 	struct state *s = &h->states[i];
@@ -105,6 +108,7 @@ bool health_down(struct health *h, size_t i, int64_t now_ms)
 	if (may_be_tried(s, now_ms))
 		rest_from(s, now_ms);
 	s->tried_ms = now_ms;
+	snprintf(s->why, sizeof s->why, "%s", why);
 	pthread_mutex_unlock(&h->lock);
 	return news;
 }
@@ -116,4 +120,11 @@ bool health_up(struct health *h, size_t i)
 	h->states[i] = (struct state){0};
 	pthread_mutex_unlock(&h->lock);
 	return news;
+}
+
+void health_why(struct health *h, size_t i, char out[HEALTH_WHY_SIZE])
+{
+	pthread_mutex_lock(&h->lock);
+	memcpy(out, h->states[i].why, HEALTH_WHY_SIZE);
+	pthread_mutex_unlock(&h->lock);
 }

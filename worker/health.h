@@ -19,6 +19,7 @@
 #define HEALTH_MOST_MS 60000
 #define HEALTH_PAUSE_MS 1000
 #define HEALTH_NONE SIZE_MAX
+#define HEALTH_WHY_SIZE 400
 
 struct health;
 
@@ -33,8 +34,11 @@ size_t health_pick(struct health *h, const size_t *list, size_t n, uint32_t rand
 /* Is it down, as a try of the last minute has shown? (For those who watch: what nobody wants is not asked for again.) */
 bool health_is_down(struct health *h, size_t i, int64_t now_ms);
 
-/* It has refused / taken a connection. True: that is news. */
-bool health_down(struct health *h, size_t i, int64_t now_ms);
+/* It has refused (why is copied) / taken a connection. True: that is news. */
+bool health_down(struct health *h, size_t i, int64_t now_ms, const char *why);
 bool health_up(struct health *h, size_t i);
+
+/* Why it refused the last time; "" when it is up. */
+void health_why(struct health *h, size_t i, char out[HEALTH_WHY_SIZE]);
 
 #endif

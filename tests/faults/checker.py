@@ -231,7 +231,7 @@ class Checker:
         for queue in QUEUES:
             if pending := r.xpending(key(f"queue:{queue}"), "workers")["pending"]:
                 self.record.violate("", f"left in Redis: {pending} pending entries of {queue}")
-        known = {key(name) for name in ("runs", "stats", "workers", *(f"queue:{queue}" for queue in QUEUES))}
+        known = {key(name) for name in ("runs", "epoch", "stats", "workers", *(f"queue:{queue}" for queue in QUEUES))}
         for name in r.scan_iter(key("*"), count=1000):
             if name in known:
                 continue

@@ -21,7 +21,9 @@ class Side(NamedTuple):
     r: redis.Redis
 
     def call(self, script: str, keys: list[str], args: list[Any]) -> Any:
-        return self.r.eval((LUA / f"{script}.lua").read_text(), len(keys), *keys, *args)
+        text = (LUA / f"{script}.lua").read_text()
+        text = text.replace("--@places\n", (LUA / "lib" / "places.lua").read_text())  # as embed.sh does
+        return self.r.eval(text, len(keys), *keys, *args)
 
     def accept(self, job: str, entry: str = "*") -> str:
         """A job with a stream entry of that id."""
@@ -36,8 +38,8 @@ class Side(NamedTuple):
         return self.start_claimed(entry, job, consumer)
 
     def start_claimed(self, entry: str, job: str, consumer: str, stale: int = -1) -> list[Any]:
-        keys = ["queue:q", f"job:{job}", "waiting:q", "runs", "stats", "group:", "epoch"]
-        return self.call("start", keys, [entry, consumer, job, "w", stale, ""])
+        keys = ["queue:q", f"job:{job}", "waiting:q", "runs", "stats", "group:", "epoch", "handed", "parked:q"]
+        return self.call("start", keys, [entry, consumer, job, "w", stale, "", "q"])
 
     def finish(self, entry: str, job: str, run: str) -> str:
         keys = ["queue:q", f"job:{job}", "waiting:q", "scheduled", "stats", "group:", "group::jobs", "group::wait"]

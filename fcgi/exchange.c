@@ -7,7 +7,7 @@
  * needed for a group would stay until it needs that again. */
 #define KEEP_COMMANDS 4u
 #define KEEP_BYTES 8192u
-#define KEEP_ROOM (4 * KEEP_COMMANDS) /* of commands, without their text */
+#define KEEP_ROOM 16u /* commands, without their text */
 
 void exchange_init(struct exchange *x, const struct app *app, struct job_batch *batch)
 {

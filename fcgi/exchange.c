@@ -3,9 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Commands that keep their memory between requests; the rest gives it back. */
+/* Commands that keep their memory between requests; the rest gives it back: there are many exchanges, and what each once
+ * needed for a group would stay until it needs that again. */
 #define KEEP_COMMANDS 4u
-#define KEEP_BYTES 65536u
+#define KEEP_BYTES 8192u
+#define KEEP_ROOM 16u /* commands, without their text */
 
 void exchange_init(struct exchange *x, const struct app *app, struct job_batch *batch)
 {
@@ -17,7 +19,7 @@ void exchange_init(struct exchange *x, const struct app *app, struct job_batch *
 
 void exchange_fini(struct exchange *x)
 {
-	exchange_reset(x);
+	exchange_reset(x); /* frees the replies */
 	for (size_t i = 0; i < x->cap; i++)
 		cmd_fini(&x->cmds[i]);
 	cmd_fini(&x->spare);
@@ -32,6 +34,15 @@ static void shrink(struct exchange *x)
 	for (size_t i = 0; i < x->n; i++)
 		if (i >= KEEP_COMMANDS || x->cmds[i].text.cap > KEEP_BYTES)
 			cmd_fini(&x->cmds[i]);
+	if (x->cap <= KEEP_ROOM)
+		return;
+	for (size_t i = 0; i < x->cap; i++)
+		cmd_fini(&x->cmds[i]);
+	free(x->cmds);
+	free(x->replies);
+	x->cmds = NULL;
+	x->replies = NULL;
+	x->cap = 0;
 }
 
 void exchange_reset(struct exchange *x)

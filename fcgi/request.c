@@ -7,7 +7,7 @@
 
 #define PATH_MAX_BYTES 16384u
 /* A buffer that has grown beyond this gives its memory back after the request. */
-#define KEEP_BYTES 65536u
+#define KEEP_BYTES 8192u
 
 void request_init(struct request *r, size_t max_body)
 {

@@ -3,7 +3,7 @@
 #include "fcgi/json_out.h"
 
 #define BODY_MAX_BYTES (64u << 20)
-#define KEEP_BYTES 65536u
+#define KEEP_BYTES 8192u
 #define LEAST_BYTES 256u /* kept for the day when there is no memory: a 500 has room */
 
 static const char type_json[] = "application/json; charset=utf-8";

@@ -54,7 +54,7 @@ static void add_value(struct buf *b, const struct config_key *key, const void *b
 {
 	const struct key_rule *rule = key->rule;
 	const char *field = (const char *)base + rule->offset;
-	const struct config *c = base;
+	size_t n = rule->count ? *(const size_t *)(const void *)((const char *)base + rule->count) : 0;
 	int64_t v = rule->width == sizeof(int) ? *(const int *)(const void *)field : 0;
 	switch (rule->kind) {
 	case KEY_TEXT:
@@ -68,18 +68,19 @@ static void add_value(struct buf *b, const struct config_key *key, const void *b
 		break;
 	case KEY_LIST:
 		buf_addc(b, '[');
-		for (size_t i = 0; i < c->n_sql_directories; i++) {
+		for (size_t i = 0; i < n; i++) {
 			buf_addstr(b, i ? ", " : "");
-			add_quoted(b, c->sql_directories[i]);
+			add_quoted(b, (*(char **const *)(const void *)field)[i]);
 		}
 		buf_addc(b, ']');
 		break;
 	case KEY_QUEUES:
 		buf_addc(b, '{');
-		for (size_t i = 0; i < c->worker.n_queues; i++) {
+		for (size_t i = 0; i < n; i++) {
+			const struct cfg_queue *q = &(*(struct cfg_queue *const *)(const void *)field)[i];
 			buf_addstr(b, i ? ", " : "");
-			add_quoted(b, c->worker.queues[i].name);
-			buf_addf(b, ": %d", c->worker.queues[i].slots);
+			add_quoted(b, q->name);
+			buf_addf(b, ": %d", q->slots);
 		}
 		buf_addc(b, '}');
 		break;
@@ -100,6 +101,8 @@ static void add_keys(struct buf *b, const char *group, const char *indent, const
 	for (size_t i = 0; i < n; i++) {
 		if (len ? strncmp(keys[i].path, group, len) != 0 : strchr(keys[i].path, '*') != NULL)
 			continue;
+		if (keys[i].rule->unless && !**(char *const *)(const void *)((const char *)base + keys[i].rule->offset))
+			continue; /* it may be missing, but not be empty */
 		const char *key = keys[i].path + len, *dot = strchr(key, '.');
 		size_t width = dot ? (size_t)(dot - key) : 0;
 		if (dot && strncmp(section, key, width + 1) != 0)

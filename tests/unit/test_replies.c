@@ -158,8 +158,8 @@ static struct reply *job(const char *state, const char *group, const char *expir
 	snprintf(spec, sizeof spec,
 	        "task=task1\nqueue=default\nresults=reports%s%s\nretries=3\nttl=5000\nargs=[\"a=b\"]",
 	        group[0] ? "\ngroup=" : "", group);
-	return texts(
-	        state, spec, "results_a", "host-1", "", "12", "2", "1", "77", "1000", "2000", "3000", expires, NULL);
+	return texts(state, spec, "results_a", "host-1", "", "12", "2", "1", "77", "1000", "2000", "3000", expires,
+	        "900-3", NULL);
 }
 
 static void test_replies_job_is_read_field_by_field(void **state)

@@ -34,6 +34,9 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -pthread -I. -I$(BUILD) -MMD -MP -DDUNGBEETL
 	$(WARN) $(CFLAGS_$(FLAVOUR)) $(shell pkg-config --cflags $(PKGS_CORE) $(PKGS_DB) 2>/dev/null) $(CFLAGS)
 ALL_LDFLAGS = -pthread $(LDFLAGS_$(FLAVOUR)) $(LDFLAGS)
 LIBS_CORE = $(shell pkg-config --libs $(PKGS_CORE))
+# The FastCGI process in its release build only: libfcgi allocates two buffers of 8 KB for each request, which glibc's malloc
+# does not keep for the thread. Sanitizers bring an allocator of their own.
+LIBS_MALLOC = $(if $(filter release,$(FLAVOUR)),$(shell pkg-config --libs jemalloc))
 LIBS_DB = $(shell pkg-config --libs $(PKGS_DB))
 
 CORE_SRC := $(wildcard shared/base/*.c shared/config/*.c shared/sql/*.c shared/tasks/*.c shared/queue/*.c)
@@ -67,7 +70,7 @@ deps:
 
 $(BIN)/dungbeetle-fcgi: $(FCGI_OBJ) $(CORE_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lfcgi $(LIBS_CORE)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lfcgi $(LIBS_CORE) $(LIBS_MALLOC)
 $(BIN)/dungbeetle-worker: $(call obj,$(WORKER_SRC)) $(DB_OBJ) $(CORE_OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_DB) $(LIBS_CORE)

@@ -63,6 +63,7 @@ struct loop {
 
 	struct cmd **cmds; /* of one pipeline */
 	struct reply **replies;
+	struct reply ***homes; /* where each is to go */
 	size_t cap;
 
 	int64_t warned_s; /* second in which warnings were counted */
@@ -257,10 +258,31 @@ static void warn_of_peer(struct loop *l)
 
 /* --- gather --- */
 
-static void read_body(struct slot *s)
+enum param { PARAM_METHOD, PARAM_URI, PARAM_ID, PARAM_CLIENTS_ID, PARAM_LENGTH, PARAMS };
+
+/* The parameters that are of interest, by one walk over all of them: NULL where there is none, the first where there are two. */
+static void find_params(char **envp, const char *found[static PARAMS])
+{
+	static const struct {
+		const char *name;
+		size_t len;
+	} names[PARAMS] = {[PARAM_METHOD] = {"REQUEST_METHOD=", 15},
+	        [PARAM_URI] = {"REQUEST_URI=", 12},
+	        [PARAM_ID] = {"REQUEST_ID=", 11},
+	        [PARAM_CLIENTS_ID] = {"HTTP_X_REQUEST_ID=", 18},
+	        [PARAM_LENGTH] = {"CONTENT_LENGTH=", 15}};
+	for (int i = 0; i < PARAMS; i++)
+		found[i] = NULL;
+	for (; *envp; envp++)
+		for (int i = 0; i < PARAMS; i++)
+			if (!found[i] && strncmp(*envp, names[i].name, names[i].len) == 0)
+				found[i] = *envp + names[i].len;
+}
+
+/* length: CONTENT_LENGTH, or NULL. */
+static void read_body(struct slot *s, const char *length)
 {
 	struct request *req = &s->x.req;
-	const char *length = FCGX_GetParam("CONTENT_LENGTH", s->fcgi.envp);
 	int64_t declared = 0;
 	if (length && !parse_i64(length, strlen(length), 0, INT64_MAX, &declared))
 		declared = 0; /* nginx sends none, or an empty one */
@@ -300,13 +322,11 @@ static void gather(struct loop *l, int fd)
 	l->n++;
 	s->open = true;
 	s->began_us = now_us();
-	char **params = s->fcgi.envp;
-	const char *id = FCGX_GetParam("REQUEST_ID", params);
-	if (!id || !id[0])
-		id = FCGX_GetParam("HTTP_X_REQUEST_ID", params);
-	enum err_code rc = request_set(
-	        &s->x.req, FCGX_GetParam("REQUEST_METHOD", params), FCGX_GetParam("REQUEST_URI", params), id, &e);
-	read_body(s);
+	const char *params[PARAMS], *id;
+	find_params(s->fcgi.envp, params);
+	id = params[PARAM_ID] && params[PARAM_ID][0] ? params[PARAM_ID] : params[PARAM_CLIENTS_ID];
+	enum err_code rc = request_set(&s->x.req, params[PARAM_METHOD], params[PARAM_URI], id, &e);
+	read_body(s, params[PARAM_LENGTH]);
 	warn_of_peer(l);
 	s->step = STEP_ASK; /* to be asked */
 	if (rc != ERR_OK)
@@ -353,11 +373,32 @@ static bool reserve(struct loop *l, size_t n)
 	if (cmds)
 		l->cmds = cmds;
 	struct reply **replies = cmds ? realloc(l->replies, n * sizeof(struct reply *)) : NULL;
-	if (!replies)
+	if (replies)
+		l->replies = replies;
+	struct reply ***homes = replies ? realloc(l->homes, n * sizeof(struct reply **)) : NULL;
+	if (!homes)
 		return false;
-	l->replies = replies;
+	l->homes = homes;
 	l->cap = n;
 	return true;
+}
+
+/* Puts commands that join next to each other; the others keep their order. */
+static void bring_together(struct loop *l, size_t n)
+{
+	for (size_t i = 0, end; i < n; i = end) {
+		end = i + 1;
+		for (size_t k = end; l->cmds[i]->joins && k < n; k++) {
+			if (!cmd_joins_with(l->cmds[i], l->cmds[k]))
+				continue;
+			struct cmd *cmd = l->cmds[k];
+			struct reply **home = l->homes[k];
+			memmove(&l->cmds[end + 1], &l->cmds[end], (k - end) * sizeof *l->cmds);
+			memmove(&l->homes[end + 1], &l->homes[end], (k - end) * sizeof *l->homes);
+			l->cmds[end] = cmd;
+			l->homes[end++] = home;
+		}
+	}
 }
 
 /* One pipeline, unless a try just now has shown that it would only wait in vain. */
@@ -387,16 +428,15 @@ static enum err_code exchange_with_redis(struct loop *l)
 		return err_nomem(&l->redis_why);
 	for (size_t i = 0; i < l->n; i++) {
 		struct exchange *x = &l->slots[i].x;
-		for (size_t c = x->first; l->slots[i].open && c < x->n; c++)
-			l->cmds[at++] = &x->cmds[c];
+		for (size_t c = x->first; l->slots[i].open && c < x->n; c++) {
+			l->cmds[at] = &x->cmds[c];
+			l->homes[at++] = &x->replies[c];
+		}
 	}
+	bring_together(l, n);
 	enum err_code rc = pipeline(l, n);
-	at = 0;
-	for (size_t i = 0; i < l->n; i++) {
-		struct exchange *x = &l->slots[i].x;
-		for (size_t c = x->first; l->slots[i].open && c < x->n; c++)
-			x->replies[c] = l->replies[at++];
-	}
+	for (size_t i = 0; i < n; i++)
+		*l->homes[i] = l->replies[i];
 	return rc;
 }
 
@@ -560,6 +600,7 @@ void loop_free(struct loop *l)
 	redis_free(l->redis);
 	free(l->cmds);
 	free(l->replies);
+	free(l->homes);
 	if (l->epoll >= 0)
 		close(l->epoll);
 	if (l->wake >= 0)

@@ -68,9 +68,15 @@ static int hex_digit(char c)
 /* Decodes the percent-encoding of [from, to) into out; false when it is broken, or hides a NUL. */
 static bool decode(const char *from, const char *to, bool plus_is_space, struct buf *out)
 {
-	for (const char *p = from; p < to; p++) {
-		if (*p != '%') {
-			buf_addc(out, *p == '+' && plus_is_space ? ' ' : *p);
+	for (const char *p = from, *plain; p < to; p++) {
+		for (plain = p; p < to && *p != '%' && (*p != '+' || !plus_is_space); p++)
+			;
+		if (p > plain)
+			buf_add(out, plain, (size_t)(p - plain));
+		if (p == to)
+			break;
+		if (*p == '+') {
+			buf_addc(out, ' ');
 			continue;
 		}
 		int high = to - p > 2 ? hex_digit(p[1]) : -1;

@@ -122,5 +122,18 @@ void cmd_durable(struct cmd *c)
 void cmd_joins(struct cmd *c)
 {
 	c->joins = true;
+	c->common = c->n - CMD_SCRIPT_HEAD;
+	c->own = c->text.len;
+}
+
+void cmd_args(struct cmd *c)
+{
 	c->args = c->text.len;
+}
+
+bool cmd_joins_with(const struct cmd *a, const struct cmd *b)
+{
+	size_t len = a->own - a->first;
+	return a->joins && b->joins && a->script == b->script && !a->failed && !b->failed && len == b->own - b->first &&
+	        memcmp(a->text.data + a->first, b->text.data + b->first, len) == 0;
 }

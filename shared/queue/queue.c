@@ -40,17 +40,17 @@ static void add_job(struct cmd *c, const struct job_spec *j, const char *group_i
 /* One job that is to run at once. */
 static void ask_accept(struct cmd *c, const char *prefix, const struct job_spec *j)
 {
-	char counter[16 + 2 * QUEUE_NAME_MAX];
-	snprintf(counter, sizeof counter, "accepted|%s|%s", j->queue, j->task);
+	const char *counter[] = {"accepted|", j->queue, "|", j->task};
 	cmd_script(c, SCRIPT_ACCEPT, 3);
 	cmd_durable(c);
-	cmd_addkey(c, prefix, "job:", j->id);
 	cmd_addkey(c, prefix, "queue:", j->queue);
 	cmd_addkey(c, prefix, "stats", NULL);
 	cmd_joins(c);
+	cmd_addkey(c, prefix, "job:", j->id);
+	cmd_args(c);
 	cmd_addstr(c, j->id);
 	cmd_addstr(c, j->fresh_id ? "1" : "0");
-	cmd_addstr(c, counter);
+	cmd_addparts(c, counter, 4);
 	spec_add(c, j, NULL);
 }
 

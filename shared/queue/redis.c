@@ -16,7 +16,6 @@
 #include "shared/queue/sentinel.h"
 
 #define JOINED_MAX 64 /* calls in one: nobody else is served meanwhile */
-#define SCRIPT_HEAD 3 /* arguments before the keys: EVALSHA, digest, number of keys */
 #define PEER_SIZE (SENTINEL_HOST_MAX + 16)
 #define PAUSE_FIRST_MS 50 /* between two vain questions for the master */
 #define PAUSE_MAX_MS 800
@@ -341,31 +340,32 @@ static enum err_code append(struct redis *r, const struct cmd *c, bool whole, st
 static size_t joined(struct cmd *const *cmds, size_t n)
 {
 	size_t k = 1;
-	while (cmds[0]->joins && k < n && k < JOINED_MAX && cmds[k]->joins && cmds[k]->script == cmds[0]->script)
+	while (k < n && k < JOINED_MAX && cmd_joins_with(cmds[0], cmds[k]))
 		k++;
 	return k;
 }
 
 static enum err_code append_joined(struct redis *r, struct cmd *const *cmds, size_t k, struct err *e)
 {
-	size_t n = 0, keys = 0;
+	const struct cmd *first = cmds[0];
+	size_t n = CMD_SCRIPT_HEAD + first->common, keys = first->common;
 	for (size_t i = 0; i < k; i++) {
-		if (cmds[i]->failed)
-			return err_nomem(e);
-		n += cmds[i]->n - SCRIPT_HEAD;
-		keys += cmds[i]->keys;
+		n += cmds[i]->n - CMD_SCRIPT_HEAD - first->common;
+		keys += cmds[i]->keys - first->common;
 	}
 	char head[32], digits[24], count[48];
 	int digits_len = snprintf(digits, sizeof digits, "%zu", keys);
-	int head_len = snprintf(head, sizeof head, "*%zu\r\n", n + SCRIPT_HEAD);
+	int head_len = snprintf(head, sizeof head, "*%zu\r\n", n);
 	int count_len = snprintf(count, sizeof count, "$%d\r\n%s\r\n", digits_len, digits);
 	enum err_code rc = append_bytes(r, head, (size_t)head_len, e);
 	if (rc == ERR_OK)
-		rc = append_bytes(r, cmds[0]->text.data, cmds[0]->rest, e);
+		rc = append_bytes(r, first->text.data, first->rest, e);
 	if (rc == ERR_OK)
 		rc = append_bytes(r, count, (size_t)count_len, e);
+	if (rc == ERR_OK)
+		rc = append_bytes(r, first->text.data + first->first, first->own - first->first, e);
 	for (size_t i = 0; i < k && rc == ERR_OK; i++)
-		rc = append_bytes(r, cmds[i]->text.data + cmds[i]->first, cmds[i]->args - cmds[i]->first, e);
+		rc = append_bytes(r, cmds[i]->text.data + cmds[i]->own, cmds[i]->args - cmds[i]->own, e);
 	for (size_t i = 0; i < k && rc == ERR_OK; i++)
 		rc = append_bytes(r, cmds[i]->text.data + cmds[i]->args, cmds[i]->text.len - cmds[i]->args, e);
 	return rc;
@@ -385,6 +385,12 @@ static enum err_code read_joined(struct redis *r, size_t k, struct reply **repli
 {
 	struct reply *whole = NULL;
 	enum err_code rc = read_reply(r, &whole, e);
+	if (rc == ERR_OK && reply_type(whole) == REPLY_TEXT && strcmp(reply_text(whole, NULL), "ALL OK") == 0) {
+		reply_free(whole);
+		for (size_t i = 0; i < k; i++)
+			replies[i] = reply_ok();
+		return ERR_OK;
+	}
 	if (rc != ERR_OK || !whole || reply_type(whole) != REPLY_ARRAY) {
 		replies[0] = whole;
 		return rc;

@@ -25,6 +25,7 @@
 
 /* --- commands --- */
 
+#define CMD_SCRIPT_HEAD 3 /* arguments before the keys: EVALSHA, digest, number of keys */
 struct cmd {
 	struct buf
 	        text; /* the arguments as they go over the wire: "$<length>\r\n<bytes>\r\n" each (RESP, bulk strings) */
@@ -32,10 +33,11 @@ struct cmd {
 	size_t rest;  /* of a script: where in text what follows its digest begins */
 	const struct script *script; /* argument 1 is its digest; NULL: a plain command */
 	size_t keys;                 /* of a script: how many; they begin at first */
-	size_t first, args; /* where in text the keys begin, and, of one that joins, the arguments behind them */
-	bool joins;
-	bool durable; /* cmd_durable */
-	bool failed;  /* an add failed: the command is refused when it is sent */
+	size_t first;                /* where in text they begin */
+	size_t common, own, args;    /* of one that joins: how many are common, where its own and the arguments begin */
+	bool joins;                  /* cmd_joins */
+	bool durable;                /* cmd_durable */
+	bool failed;                 /* an add failed: the command is refused when it is sent */
 };
 
 void cmd_init(struct cmd *c);
@@ -43,10 +45,14 @@ void cmd_fini(struct cmd *c);
 void cmd_reset(struct cmd *c);
 /* Begins EVALSHA <digest> <keys>; the caller adds the keys, then the arguments. */
 void cmd_script(struct cmd *c, enum script_id id, size_t keys);
-/* Said between keys and arguments: neighbours in a pipeline that call the same script go as one call, which is a good
- * deal cheaper, with the keys of all and then the arguments of all. Such a script answers a list with an item for each,
- * an error being an item too; an error of the whole call means that it has done nothing. */
+/* Neighbours in a pipeline that call the same script for the same common keys go as one call, which is a good deal cheaper:
+ * with the common keys once, the own keys of all, and then the arguments of all. Said behind the common keys, and cmd_args
+ * behind the own ones. Such a script answers a list with an item for each, an error being an item too, or the status 'ALL OK',
+ * which stands for the item {'OK'} for each; an error of the whole call means that it has done nothing. */
 void cmd_joins(struct cmd *c);
+void cmd_args(struct cmd *c);
+/* Could b follow a in one call? */
+bool cmd_joins_with(const struct cmd *a, const struct cmd *b);
 /* What this command writes is promised to somebody: with redis.wait_replicas its reply counts only when so many replicas have
  * it. If they have not in time, redis_pipeline takes the reply away (and it is unknown whether a failover will lose it). */
 void cmd_durable(struct cmd *c);
@@ -75,6 +81,8 @@ const struct reply *reply_at(const struct reply *r, size_t i); /* NULL when ther
 /* In an array of name, value, name, value: the value, or NULL. */
 const struct reply *reply_field(const struct reply *r, const char *name);
 void reply_free(struct reply *r);
+/* The list {'OK'}, which costs nothing: the same one always, to be freed like any other. */
+struct reply *reply_ok(void);
 
 /* An error reply of the server as an error of ours: OOM, MISCONF, LOADING, READONLY, MASTERDOWN, NOAUTH... are
  * ERR_UNAVAILABLE, all others ERR_PERMANENT. ERR_OK when r is no error. */

@@ -70,9 +70,18 @@ const struct reply *reply_field(const struct reply *r, const char *name)
 	return NULL;
 }
 
+/* Only read, so that all threads can share it. */
+static redisReply word_ok = {.type = REDIS_REPLY_STATUS, .str = (char[]){"OK"}, .len = 2};
+static redisReply list_ok = {.type = REDIS_REPLY_ARRAY, .element = (redisReply *[]){&word_ok}, .elements = 1};
+
+struct reply *reply_ok(void)
+{
+	return cooked(&list_ok);
+}
+
 void reply_free(struct reply *r)
 {
-	if (r)
+	if (r && r != reply_ok())
 		freeReplyObject(r);
 }
 

@@ -109,12 +109,13 @@ def test_redis_that_asks_for_a_password_is_503_and_the_password_is_in_no_log(own
         assert "open-sesame" not in program.log_text()
 
 
-def post_together(own, job_ids):
+def post_together(own, job_ids, queues=("",)):
     """POSTs that reach the FastCGI process while Redis stands still, so that it sends many of them as one call."""
     own.redis.program.pause()
     try:
         with ThreadPoolExecutor(len(job_ids)) as pool:
-            posts = [pool.submit(own.post, "/tasks/nothing_asked/jobs", {"job_id": job_id}) for job_id in job_ids]
+            posts = [pool.submit(own.post, "/tasks/nothing_asked/jobs", {"job_id": job_id, "queue": queues[i % len(queues)]})
+                     for i, job_id in enumerate(job_ids)]
             wait_until(lambda: sockets_of_nginx(own) >= 2 * len(job_ids), 10 * SLOW, "nginx has passed all of them on")
             own.redis.program.resume()
             return [post.result() for post in posts]
@@ -141,6 +142,23 @@ def test_jobs_of_many_requests_in_one_call_are_each_for_itself(own):
         if i not in (20, 30):
             assert own.wait(job_id)["state"] == "SUCCESS"
     own.r.delete(own.key(f"job:{ids[20]}"), own.key(f"job:{ids[30]}"))
+
+
+def test_jobs_for_several_queues_go_as_one_call_each_and_every_one_to_its_own(own):
+    calls = lambda: own.r.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"]  # noqa: E731
+    before, queues = calls(), ("aside-0", "aside-1", "aside-2")
+    ids = [uid() for _ in range(39)]
+    own.r.hset(own.key(f"job:{ids[4]}"), "state", "STARTED")
+    answers = post_together(own, ids, queues)
+    assert calls() - before < 30
+    assert [answer.status for answer in answers] == [409 if i == 4 else 200 for i in range(39)]
+    assert [(answer.data["job_id"], answer.data["queue"]) for answer in answers if answer.status == 200] == [
+        (job_id, queues[i % 3]) for i, job_id in enumerate(ids) if i != 4]
+    for i, queue in enumerate(queues):
+        entries = [fields["job"] for _, fields in own.r.xrange(own.key(f"queue:{queue}"))]
+        assert sorted(entries) == sorted(job_id for job_id in ids[i::3] if job_id != ids[4])
+        own.r.delete(own.key(f"queue:{queue}"))
+    own.r.delete(*(own.key(f"job:{job_id}") for job_id in ids))
 
 
 def test_jobs_in_one_call_are_accepted_once_by_a_redis_that_has_forgotten_its_scripts(own):

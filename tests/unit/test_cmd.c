@@ -159,6 +159,46 @@ static void test_cmd_that_is_too_long_has_failed_until_it_is_reset(void **state)
 	cmd_fini(&c);
 }
 
+static void accept_job(struct cmd *c, enum script_id script, const char *queue, const char *id)
+{
+	cmd_init(c);
+	cmd_script(c, script, 2);
+	cmd_addkey(c, "p:", "queue:", queue);
+	cmd_joins(c);
+	cmd_addkey(c, "p:", "job:", id);
+	cmd_args(c);
+	cmd_addstr(c, id);
+}
+
+static void test_cmd_joins_what_has_script_and_common_keys_in_common(void **state)
+{
+	(void)state;
+	struct cmd a, same, elsewhere, other, plain;
+	accept_job(&a, SCRIPT_ACCEPT, "q", "1");
+	accept_job(&same, SCRIPT_ACCEPT, "q", "22");
+	accept_job(&elsewhere, SCRIPT_ACCEPT, "r", "1");
+	accept_job(&other, SCRIPT_START, "q", "1");
+	cmd_init(&plain);
+	cmd_addstr(&plain, "PING");
+	assert_true(a.common == 1 && a.keys == 2);
+	assert_memory_equal(a.text.data + a.first, "$9\r\np:queue:q\r\n", a.own - a.first);
+	assert_memory_equal(a.text.data + a.own, "$7\r\np:job:1\r\n", a.args - a.own);
+	assert_string_equal(a.text.data + a.args, "$1\r\n1\r\n");
+	assert_true(cmd_joins_with(&a, &same));
+	assert_false(cmd_joins_with(&a, &elsewhere));
+	assert_false(cmd_joins_with(&a, &other));
+	assert_false(cmd_joins_with(&a, &plain));
+	assert_false(cmd_joins_with(&plain, &a));
+	same.failed = true;
+	assert_false(cmd_joins_with(&a, &same));
+	cmd_reset(&a);
+	cmd_fini(&other);
+	accept_job(&other, SCRIPT_ACCEPT, "q", "1");
+	assert_false(cmd_joins_with(&a, &other));
+	for (struct cmd **c = (struct cmd *[]){&a, &same, &elsewhere, &other, &plain, NULL}; *c; c++)
+		cmd_fini(*c);
+}
+
 static void test_cmd_reset_forgets_the_script(void **state)
 {
 	(void)state;
@@ -182,6 +222,7 @@ int main(void)
 	        cmocka_unit_test(test_cmd_scripts_are_whole_and_told_apart),
 	        cmocka_unit_test(test_cmd_holds_thousands_of_arguments),
 	        cmocka_unit_test(test_cmd_that_is_too_long_has_failed_until_it_is_reset),
+	        cmocka_unit_test(test_cmd_joins_what_has_script_and_common_keys_in_common),
 	        cmocka_unit_test(test_cmd_reset_forgets_the_script),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

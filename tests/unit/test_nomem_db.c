@@ -11,6 +11,7 @@
 #include "shared/db/pg_sink.h"
 #include "shared/db/pg_source.h"
 #include "shared/db/pg_types.h"
+#include "shared/db/stmt_cache.h"
 #include "shared/db/types.h"
 
 /* --- columns --- */
@@ -44,6 +45,47 @@ static void test_nomem_columns(void **state)
 	(void)state;
 	nomem_each("names", fix_names, &(bool){false});
 	nomem_each("names whose case does not count", fix_names, &(bool){true});
+}
+
+/* --- statements --- */
+
+struct fake {
+	struct stmt kept;
+	int number;
+};
+
+static void close_fake(struct stmt *s)
+{
+	if (((struct fake *)(void *)s)->number != 7)
+		nomem_wrong("a statement that nobody got is closed");
+}
+
+/* uthash by itself ends the process. */
+static enum err_code keep_statements(void *ctx, struct err *e)
+{
+	(void)ctx;
+	const struct query queries[] = {{.task = "t", .sql = "SELECT 1"}, {.task = "u", .sql = "SELECT 1"}};
+	struct stmt_cache c;
+	enum err_code rc = ERR_OK;
+	stmt_cache_init(&c, sizeof(struct fake), close_fake);
+	for (size_t i = 0; rc == ERR_OK && i < 4; i++) {
+		bool fresh;
+		struct fake *f = (struct fake *)(void *)stmt_cache_get(&c, &queries[i % 2], &fresh);
+		if (!f)
+			rc = err_nomem(e);
+		else if (fresh != (i < 2) || f->number != (fresh ? 0 : 7))
+			nomem_wrong("another statement");
+		else
+			f->number = 7;
+	}
+	stmt_cache_clear(&c);
+	return rc;
+}
+
+static void test_nomem_statements(void **state)
+{
+	(void)state;
+	nomem_each("statements", keep_statements, NULL);
 }
 
 /* --- ClickHouse --- */
@@ -249,6 +291,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_nomem_columns),
+	        cmocka_unit_test(test_nomem_statements),
 	        cmocka_unit_test(test_nomem_clickhouse),
 	        cmocka_unit_test(test_nomem_rows),
 	        cmocka_unit_test(test_nomem_numbers),

@@ -8,37 +8,6 @@
 
 #include <cmocka.h>
 
-#include "shared/db/column.h"
-
-/* --- an allocation that fails, where no sanitizer stands in malloc's place --- */
-
-static long refuse_at; /* the allocation, counted down, that is refused; 0: none */
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-void *__libc_malloc(size_t size); /* glibc's own, behind its public names */
-void *__libc_calloc(size_t n, size_t size);
-
-static bool is_refused(void)
-{
-	return refuse_at > 0 && --refuse_at == 0;
-}
-
-void *malloc(size_t size)
-{
-	return is_refused() ? NULL : __libc_malloc(size);
-}
-
-void *calloc(size_t n, size_t size)
-{
-	return is_refused() ? NULL : __libc_calloc(n, size);
-}
-#endif
-
-/* --- the cache --- */
-
 struct fake {
 	struct stmt kept;
 	int number;
@@ -122,47 +91,12 @@ static void test_stmt_cache_is_full_at_its_limit(void **state)
 	assert_false(stmt_cache_is_full(&c));
 }
 
-/* uthash by itself ends the process. */
-static void test_stmt_cache_and_column_names_survive_the_failure_of_every_allocation(void **state)
-{
-	(void)state;
-	if (SANITIZED)
-		skip();
-	static const struct name_rules rules = {.max = 63};
-	struct stmt_cache c;
-	bool fresh;
-	int refusals = 0;
-	stmt_cache_init(&c, sizeof(struct fake), close_fake);
-	for (long n = 1; n < 100; n++) {
-		refuse_at = n;
-		struct fake *f = get(&c, "t", "SELECT 1", &fresh);
-		refusals += !f;
-		refuse_at = 0;
-		stmt_cache_clear(&c);
-	}
-	assert_int_equal(refusals, 4); /* the key, the statement, uthash's table and its buckets */
-	struct err e = ERR_INIT;
-	struct columns columns = {0};
-	assert_int_equal(columns_resize(&columns, 1, &e), ERR_OK);
-	refusals = 0;
-	for (long n = 1; n < 100; n++) {
-		refuse_at = n;
-		enum err_code rc = columns_fix_names(&columns, &rules, &e);
-		refuse_at = 0;
-		assert_true(rc == ERR_OK || rc == ERR_NOMEM);
-		refusals += rc == ERR_NOMEM;
-	}
-	assert_int_equal(refusals, 4);
-	columns_fini(&columns);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_stmt_cache_finds_a_statement_by_task_and_text),
 	        cmocka_unit_test(test_stmt_cache_forgets),
 	        cmocka_unit_test(test_stmt_cache_is_full_at_its_limit),
-	        cmocka_unit_test(test_stmt_cache_and_column_names_survive_the_failure_of_every_allocation),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,16 +94,20 @@ static enum err_code do_connect(struct source *base, struct err *e)
 
 /* --- prepared statements --- */
 
-/* *binary: all columns that travel as text may do so in the binary wire form (an enum's is its label). */
+/* *binary: the binary wire form does for all columns, also for those that travel as text (an enum's is its label). */
 static enum err_code classify(struct pg_source *s, const struct columns *c, bool *binary, struct err *e)
 {
+	*binary = true;
+	for (size_t i = 0; i < c->n; i++)
+		*binary = *binary && pg_type_is_readable_in_binary(c->list[i].type);
+	if (!*binary)
+		return ERR_OK;
 	struct buf oids;
 	buf_init(&oids, 64 << 10);
 	for (size_t i = 0; i < c->n; i++) {
 		if (c->list[i].as_text)
 			buf_addf(&oids, "%s%u", oids.len ? "," : "{", c->list[i].type);
 	}
-	*binary = true;
 	if (buf_ok(&oids) && !oids.len)
 		return ERR_OK;
 	enum err_code rc = buf_addc(&oids, '}') ? ERR_OK : err_nomem(e);

@@ -98,6 +98,11 @@ bool pg_type_is_portable(uint32_t oid)
 	return find(oid, &array) != NULL;
 }
 
+bool pg_type_is_readable_in_binary(uint32_t oid)
+{
+	return oid != 3615 && oid != 3645; /* tsquery and its array */
+}
+
 bool pg_type_is_varlena(uint32_t oid)
 {
 	bool array;

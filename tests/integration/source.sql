@@ -94,6 +94,10 @@ INSERT INTO test_types VALUES (
 -- All of a row NULL.
 INSERT INTO test_types DEFAULT VALUES;
 
+-- All of these may go from server to server in the binary form; tsquery may not.
+CREATE TABLE test_binary_types AS SELECT * FROM test_types;
+ALTER TABLE test_binary_types DROP COLUMN c_tsquery;
+
 -- What a results server may not have, or not in the same form: it becomes TEXT.
 CREATE TABLE test_foreign_types (
 	row_id integer, mood test_mood, moods test_mood[], pair test_pair, pairs test_pair[], class regclass, lsn pg_lsn, item tid,

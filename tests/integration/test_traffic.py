@@ -78,6 +78,13 @@ def spans(own, jobs):
     return [own.rows(job)[0][:2] for job in jobs]
 
 
+def assert_in_order(ran):
+    """Three at once: none begins before one that was queued more than two before it. Not for the first job of each slot: these ask
+    for their places at the same time, and some have a connection to make."""
+    order = sorted(range(len(ran)), key=lambda i: ran[i][0])
+    assert max(abs(place - i) for place, i in enumerate(order)) < MOST, order
+
+
 def places(own, thing="db:limited"):
     return own.r.zrange(own.key(f"running:{thing}"), 0, -1)
 
@@ -111,9 +118,7 @@ def test_four_workers_of_ten_slots_never_run_more_than_three_in_the_source(make_
     assert overlap(ran) == MOST
     assert sampler.most == MOST
     assert len(sampler.seen) > 100
-    # Three at once: none begins before one that was queued more than two before it.
-    order = sorted(range(len(jobs)), key=lambda i: ran[i][0])
-    assert max(abs(place - i) for place, i in enumerate(order)) < MOST, order
+    assert_in_order(ran[4 * 10 :])
     took = (max(end for _, end in ran) - min(begin for begin, _ in ran)).total_seconds()
     assert took < 200 * 0.05 / MOST * 3 * SLOW, "places stay unused"
     assert_nothing_left(own)
@@ -170,9 +175,7 @@ def test_a_cancelled_job_gives_its_place_to_the_next(make_stack, stack):
             assert own.delete(f"/jobs/{job}").status == 200
         left = [job for i, job in enumerate(waiting) if i not in (0, 3)] + [again]
         succeed_all(own, left)
-    ran = spans(own, left)
-    order = sorted(range(len(left)), key=lambda i: ran[i][0])
-    assert max(abs(place - i) for place, i in enumerate(order)) < MOST
+    assert_in_order(spans(own, left))
     assert sampler.most == MOST
     assert_nothing_left(own)
 
@@ -200,13 +203,15 @@ def test_places_of_a_killed_worker_come_back(make_stack, stack):
         jobs = [own.submit("traffic_span", 2) for _ in range(6)]
         wait_until(lambda: sampler.now_seen() == MOST, 15 * SLOW, "three that run")
         wait_until(lambda: len(parked(own)) == 3, 15 * SLOW, "three that wait")
-        assert len(places(own)) == MOST
+        held = {place.split()[1] for place in places(own)}
+        assert len(held) == MOST
         own.workers[0].kill()
         own.worker("other")
         for job in jobs:
             assert own.wait(job, 60)["state"] == "SUCCESS"
     assert sampler.most == MOST
-    assert [own.job(job)["attempt"] for job in jobs] == [2, 2, 2, 1, 1, 1]
+    assert {job for job in jobs if own.job(job)["attempt"] == 2} == held
+    assert {job for job in jobs if own.job(job)["attempt"] == 1} == set(jobs) - held
     assert_nothing_left(own)
 
 
@@ -284,8 +289,7 @@ def test_jobs_of_a_limited_queue(make_stack, stack):
         succeed_all(own, jobs)
     ran = spans(own, jobs)
     assert overlap(ran) == sampler.most == MOST
-    order = sorted(range(len(jobs)), key=lambda i: ran[i][0])
-    assert max(abs(place - i) for place, i in enumerate(order)) < MOST, order
+    assert_in_order(ran[4 * 10 :])
     assert_nothing_left(own)
 
 

@@ -105,6 +105,9 @@ static void test_pg_types_declares_every_builtin_and_its_array_without_modifiers
 		assert_string_equal(declared(builtin[i].array_oid, -1), array);
 		assert_true(pg_type_is_portable(builtin[i].oid));
 		assert_true(pg_type_is_portable(builtin[i].array_oid));
+		bool readable = strcmp(builtin[i].name, "tsquery") != 0;
+		assert_int_equal(pg_type_is_readable_in_binary(builtin[i].oid), readable);
+		assert_int_equal(pg_type_is_readable_in_binary(builtin[i].array_oid), readable);
 		assert_int_equal(pg_type_is_varlena(builtin[i].oid), builtin[i].varlena);
 		assert_true(pg_type_is_varlena(builtin[i].array_oid));
 	}

@@ -187,6 +187,26 @@ SELECT * FROM test_types;
 -- results: reports
 SELECT * FROM test_types WHERE $1::text IS NOT NULL;
 
+-- name: binary_types
+-- db: ledger
+-- results: reports
+SELECT * FROM test_binary_types;
+
+-- name: binary_types_args
+-- db: ledger
+-- results: reports
+SELECT * FROM test_binary_types WHERE $1::text IS NOT NULL;
+
+-- name: binary_types_relaxed
+-- db: ledger
+-- results: relaxed
+SELECT * FROM test_binary_types;
+
+-- name: searches
+-- db: ledger
+-- results: reports
+SELECT ''::tsquery AS one, ARRAY['', 'a']::tsquery[] AS several;
+
 -- name: types_raw
 -- db: ledger, odd
 -- results: reports

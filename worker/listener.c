@@ -86,7 +86,8 @@ void *listener_main(void *ctx)
 	return NULL;
 }
 
-/* Asks for the stop of one slot's run if it is wanted; true: it still runs. */
+/* Asks for the stop of one slot's run if it is wanted; true: it still runs. False ends the slot's stopper, if it has one: who
+ * wants a stop from then on, finds it so. */
 static bool carry_out(struct slot *s)
 {
 	pthread_mutex_lock(&s->cancelling);
@@ -94,6 +95,8 @@ static bool carry_out(struct slot *s)
 	bool wanted = s->running && atomic_load(&s->stop) != STOP_NONE;
 	struct source *source = wanted ? s->source : NULL;
 	struct sink *sink = wanted ? s->sink : NULL;
+	if (!wanted && atomic_load(&s->stopper) == STOPPER_RUNS)
+		atomic_store(&s->stopper, STOPPER_ENDED);
 	pthread_mutex_unlock(&s->lock);
 	if (source)
 		source->ops->cancel(source);
@@ -110,13 +113,14 @@ static void *stopper_main(void *ctx)
 	struct slot *s = ctx;
 	for (;;) {
 		int64_t began = clock_mono_ms();
+		atomic_store(&s->stop_news, false);
 		if (!carry_out(s))
 			break;
-		/* The run cannot end while somebody cancels: after an attempt that took long, it has as long for that. */
+		/* The run cannot end while somebody cancels: after an attempt that took long, it has as long for that. But the
+		 * slot's next run may be there meanwhile, and its stop. */
 		int64_t took = clock_mono_ms() - began;
-		worker_wait(s->worker, 0, took > CANCEL_AGAIN_MS ? took : CANCEL_AGAIN_MS, &s->worker->stopping);
+		worker_wait(s->worker, 0, took > CANCEL_AGAIN_MS ? took : CANCEL_AGAIN_MS, &s->stop_news);
 	}
-	atomic_store(&s->stopper, STOPPER_ENDED);
 	return NULL;
 }
 
@@ -170,6 +174,9 @@ void *canceller_main(void *ctx)
 			again = see_to(&w->slots[i]) || again;
 		}
 	}
+	for (size_t i = 0; i < w->n_slots; i++)
+		atomic_store(&w->slots[i].stop_news, true);
+	worker_wake(w, 0);
 	for (size_t i = 0; i < w->n_slots; i++)
 		if (atomic_load(&w->slots[i].stopper) != STOPPER_NONE)
 			pthread_join(w->slots[i].stopper_thread, NULL);

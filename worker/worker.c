@@ -67,7 +67,7 @@ void slot_runs(struct slot *s, const struct work_entry *entry, int64_t run, int6
 
 void slot_stop(struct slot *s, int64_t run, enum stop_reason reason)
 {
-	bool told = false;
+	bool news = false;
 	struct gate *gate = NULL;
 	pthread_mutex_lock(&s->lock);
 	if (s->running && s->lease.run == run) {
@@ -75,13 +75,15 @@ void slot_stop(struct slot *s, int64_t run, enum stop_reason reason)
 		/* A job that is lost stays lost, whatever else comes. */
 		if (now == STOP_NONE || reason == STOP_LOST)
 			atomic_store(&s->stop, reason);
-		told = true;
+		news = now == STOP_NONE; /* else the canceller is at it */
+		if (news)
+			atomic_store(&s->stop_news, true);
 		gate = s->waits_at;
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (gate)
 		gate_kick(gate);
-	if (told)
+	if (news)
 		worker_wake(s->worker, WAKE_CANCELLER);
 }
 

@@ -74,10 +74,11 @@ struct slot {
 	struct gate *source_gate;
 	struct gate *sink_gate;
 
-	pthread_t stopper_thread; /* the canceller's, as long as stopper is not STOPPER_NONE */
-	_Atomic(enum stopper) stopper;
-	pthread_mutex_t cancelling; /* held while somebody cancels; a run ends only when it is free */
-	pthread_mutex_t lock;       /* guards what follows */
+	pthread_t stopper_thread;      /* the canceller's, as long as stopper is not STOPPER_NONE */
+	_Atomic(enum stopper) stopper; /* RUNS becomes ENDED under lock, when no stop is wanted */
+	atomic_bool stop_news;         /* a stop is wanted, or the canceller ends: no waiting for the next attempt */
+	pthread_mutex_t cancelling;    /* held while somebody cancels; a run ends only when it is free */
+	pthread_mutex_t lock;          /* guards what follows */
 	bool running;
 	struct work_lease lease; /* entry, job id, run and places of what runs */
 	int64_t leased_ms;       /* when the lease was last confirmed (monotonic) */

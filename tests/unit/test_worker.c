@@ -234,6 +234,68 @@ static void test_worker_stop_of_all_reaches_what_runs(void **state)
 	assert_int_equal(stop_of(2), STOP_DRAIN);
 }
 
+/* --- the canceller --- */
+
+/* A source that counts how often it was asked to stop. */
+static struct {
+	struct source base;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	int cancels;
+} fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void count_cancel(struct source *s)
+{
+	(void)s;
+	pthread_mutex_lock(&fake.lock);
+	fake.cancels++;
+	pthread_cond_broadcast(&fake.changed);
+	pthread_mutex_unlock(&fake.lock);
+}
+
+/* Runs a job in slot 0, stops it, and returns how long it took until its source was asked to stop, ms. */
+static int64_t stop_a_run(int64_t run)
+{
+	const struct work_entry entry = {.entry = "1-1", .job_id = "a"}, none = {.entry = ""};
+	slot_runs(&slots[0], &entry, run, clock_mono_ms());
+	pthread_mutex_lock(&slots[0].lock);
+	slots[0].source = &fake.base;
+	pthread_mutex_unlock(&slots[0].lock);
+	pthread_mutex_lock(&fake.lock);
+	int before = fake.cancels;
+	pthread_mutex_unlock(&fake.lock);
+	int64_t began = clock_mono_ms();
+	slot_stop(&slots[0], run, STOP_LOST);
+	pthread_mutex_lock(&fake.lock);
+	while (fake.cancels == before)
+		pthread_cond_wait(&fake.changed, &fake.lock);
+	pthread_mutex_unlock(&fake.lock);
+	int64_t took = clock_mono_ms() - began;
+	pthread_mutex_lock(&slots[0].cancelling);
+	slot_runs(&slots[0], &none, 0, 0);
+	pthread_mutex_unlock(&slots[0].cancelling);
+	return took;
+}
+
+/* One cancel after another: none waits until the one before would be asked for again (100 ms). */
+static void test_worker_stop_of_a_slots_next_run_comes_at_once(void **state)
+{
+	(void)state;
+	static const struct source_ops ops = {.cancel = count_cancel};
+	static const struct config config = {.worker.lease_ms = 15000};
+	pthread_t canceller;
+	int quick = 0;
+	w.config = &config;
+	fake.base.ops = &ops;
+	assert_int_equal(pthread_create(&canceller, NULL, canceller_main, &w), 0);
+	for (int64_t run = 1; run <= 20; run++)
+		quick += stop_a_run(run) < 50;
+	atomic_store(&w.stopping, true);
+	worker_wake(&w, WAKE_CANCELLER);
+	pthread_join(canceller, NULL);
+	assert_in_range(quick, 15, 20);
+}
+
 /* --- waits --- */
 
 /* A wait of at most 10 s that must end at once. */
@@ -322,6 +384,7 @@ int main(void)
 	        T(test_worker_stop_by_job_wants_id_and_run),
 	        T(test_worker_cancel_heard_before_the_run_is_known_stops_it),
 	        T(test_worker_stop_of_all_reaches_what_runs),
+	        T(test_worker_stop_of_a_slots_next_run_comes_at_once),
 	        T(test_worker_wait_takes_the_wakes_that_are_its_own),
 	        T(test_worker_wait_ends_when_its_time_is_over),
 	        T(test_worker_wait_does_not_begin_when_it_is_over),

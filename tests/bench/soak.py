@@ -31,8 +31,8 @@ CLIENTS = 4
 GROWTH = 1.05
 REDIS_SLACK = 256 << 10  # its buffers
 REST_S = 5.0
-# The C library keeps up to 0.2 MB for each thread in a cache that fills slowly, for hours, and never shrinks: an eighth of what the
-# FastCGI process has in all. Without it a leak shows at once.
+# The C library keeps up to 0.2 MB for each thread in a cache that fills slowly, for hours, and never shrinks. Without it a leak in
+# the worker shows at once. (The FastCGI process has an allocator of its own.)
 NO_THREAD_CACHES = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
 
 
@@ -55,7 +55,7 @@ class Line:
 
 LINES = [
     *(line for name in ("worker", "fcgi") for line in (
-        Line(f"{name}-rss", "kB, Rss of smaps_rollup (without malloc's thread caches)", GROWTH), Line(f"{name}-anonymous", "kB, Anonymous of smaps_rollup"),
+        Line(f"{name}-rss", "kB, Rss of smaps_rollup (the worker's without malloc's thread caches)", GROWTH), Line(f"{name}-anonymous", "kB, Anonymous of smaps_rollup"),
         Line(f"{name}-fds", "open file descriptors", 1.0), Line(f"{name}-threads", "threads", 1.0))),
     Line("redis-memory", "bytes, used_memory", GROWTH, REDIS_SLACK), Line("redis-keys", "keys", 1.0),
     Line("redis-stream", "entries of the stream, pending ones, scheduled and waiting jobs", 1.0),
@@ -94,7 +94,7 @@ class Soak:
         self.stack.config = deep_merge(self.stack.config, {
             "jobs": {"result_ttl": f"{ttl}s", "state_ttl": f"{ttl}s"}, "log": {"level": "warn"},
             "results": {"unlogged": {**reports, "unlogged": True}, "relaxed": {**reports, "durability": "relaxed"}}})
-        for program in [*self.stack.fcgi, *self.stack.workers]:
+        for program in self.stack.workers:
             program.env.update(NO_THREAD_CACHES)
         self.posted = self.deleted = self.rounds = 0
         self._older: list[str] = []  # jobs to be deleted when they have ended

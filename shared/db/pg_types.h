@@ -15,8 +15,8 @@
 
 /* The type, or an array of it, is one that every server has, with the same binary form. */
 bool pg_type_is_portable(uint32_t oid);
-/* What a server writes in the binary form, all servers also read. Not so for tsquery: the releases of May 2026 (15.18 and its
- * sisters) refuse the binary form of an empty one, which they write: "malformed tsquery: operand not found". */
+/* What a server writes in the binary form, servers also read. Not so for tsquery: 15.18 was seen to refuse the binary form of an
+ * empty one, which it writes: "malformed tsquery: operand not found". (Other releases were not tried.) */
 bool pg_type_is_readable_in_binary(uint32_t oid);
 /* Values may be long, so that a table with such a column gets a TOAST table. */
 bool pg_type_is_varlena(uint32_t oid);

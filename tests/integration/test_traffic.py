@@ -80,7 +80,7 @@ def spans(own, jobs):
 
 def assert_in_order(ran):
     """Three at once: none begins before one that was queued more than two before it. Not for the first job of each slot: these ask
-    for their places at the same time, and some have a connection to make."""
+    for their places at the same time."""
     order = sorted(range(len(ran)), key=lambda i: ran[i][0])
     assert max(abs(place - i) for place, i in enumerate(order)) < MOST, order
 

@@ -6,6 +6,8 @@
 #include "shared/queue/place.h"
 
 #define REDIS_PAUSE_MS 200
+#define TURN_PAUSE_MS 2 /* before asking again while older jobs are about to ask */
+#define TASKS_TEXT_MAX ((size_t)16 << 20)
 #define LEASES \
 	2 /* that a place outlives its last confirmation: one more than the job, so that it comes back with a run */
 
@@ -52,6 +54,34 @@ static void want(struct slot *s, const struct work_place *place)
 	s->wanted[s->n_wanted++] = *place;
 }
 
+/* The tasks that no other source can run, as work_ask_take wants them. */
+static void add_only_there(const struct worker *w, const struct cfg_source *cfg, struct buf *out)
+{
+	struct task_set *set = task_holder_get(w->tasks);
+	for (size_t i = 0; i < task_set_count(set); i++) {
+		const struct task *task = task_set_at(set, i);
+		if (task->n_dbs == 1 && strcmp(task->dbs[0], cfg->name) == 0)
+			buf_addf(out, "%s%s\n", out->len ? "" : "\n", task->name);
+	}
+	task_set_unref(set);
+}
+
+/* One attempt. */
+static enum err_code ask_take(struct slot *s, const struct work_lease *lease, int64_t before, const char *source,
+        const char *only_there, bool full[WORK_PLACES_MAX], struct err *e)
+{
+	struct cmd c;
+	struct reply *reply = NULL;
+	cmd_init(&c);
+	work_ask_take(&c, prefix(s), lease, before, source, only_there);
+	enum err_code rc = redis_call(s->redis, &c, &reply, e);
+	if (rc == ERR_OK)
+		rc = work_read_take(reply, full, e);
+	reply_free(reply);
+	cmd_fini(&c);
+	return rc;
+}
+
 enum err_code place_take(struct slot *s, const struct cfg_source *cfg, int64_t before, struct err *e)
 {
 	struct work_lease lease = s->lease;
@@ -66,15 +96,18 @@ enum err_code place_take(struct slot *s, const struct cfg_source *cfg, int64_t b
 		        .kind = WORK_PLACE_QUEUE, .name = s->queue->name, .most = s->queue->max_running};
 	if (lease.n_places == 0)
 		return ERR_OK;
-	struct cmd c;
-	struct reply *reply = NULL;
-	cmd_init(&c);
-	work_ask_take(&c, prefix(s), &lease, before);
-	enum err_code rc = redis_call(s->redis, &c, &reply, e);
-	if (rc == ERR_OK)
-		rc = work_read_take(reply, full, e);
-	reply_free(reply);
-	cmd_fini(&c);
+	struct buf only_there;
+	buf_init(&only_there, TASKS_TEXT_MAX);
+	if (cfg->max_running)
+		add_only_there(s->worker, cfg, &only_there);
+	enum err_code rc;
+	while ((rc = ask_take(s, &lease, before, cfg->name, buf_str(&only_there), full, e)) == ERR_CONFLICT) {
+		worker_wait(s->worker, 0, TURN_PAUSE_MS, &s->worker->hurrying);
+		rc = slot_stopped(s, 0, e);
+		if (rc != ERR_OK)
+			break;
+	}
+	buf_fini(&only_there);
 	if (rc != ERR_BUSY)
 		hold(s, &lease); /* or perhaps: when the answer was lost */
 	else

@@ -25,10 +25,12 @@ void work_add_thing(struct cmd *c, const struct work_place *place)
 	cmd_addi64(c, place->most);
 }
 
-void work_ask_take(struct cmd *c, const char *prefix, const struct work_lease *lease, int64_t before)
+void work_ask_take(struct cmd *c, const char *prefix, const struct work_lease *lease, int64_t before,
+        const char *source, const char *only_there)
 {
-	cmd_script(c, SCRIPT_TAKE, 1 + 2 * lease->n_places);
+	cmd_script(c, SCRIPT_TAKE, 2 + 2 * lease->n_places);
 	cmd_addkey(c, prefix, "handed", NULL);
+	cmd_addkey(c, prefix, "queue:", lease->queue);
 	for (size_t i = 0; i < lease->n_places; i++)
 		work_add_place_keys(c, prefix, &lease->places[i]);
 	cmd_addstr(c, lease->entry);
@@ -37,6 +39,9 @@ void work_ask_take(struct cmd *c, const char *prefix, const struct work_lease *l
 	cmd_addi64(c, before);
 	cmd_addi64(c, lease->place_ms);
 	cmd_addkey(c, prefix, "wake", NULL);
+	cmd_addkey(c, prefix, "job:", NULL);
+	cmd_addstr(c, source);
+	cmd_addstr(c, only_there);
 	for (size_t i = 0; i < lease->n_places; i++)
 		work_add_thing(c, &lease->places[i]);
 }
@@ -46,6 +51,8 @@ enum err_code work_read_take(const struct reply *r, bool full[WORK_PLACES_MAX], 
 	const char *verdict = reply_text(reply_at(r, 0), NULL);
 	if (strcmp(verdict, "TAKEN") == 0)
 		return ERR_OK;
+	if (strcmp(verdict, "EARLY") == 0)
+		return err_set(e, ERR_CONFLICT, "older jobs of the queue come first");
 	enum err_code rc = reply_error(r, e);
 	if (rc != ERR_OK)
 		return rc;

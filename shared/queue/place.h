@@ -15,6 +15,8 @@
  *   handed <──────── PENDING, in `parked:<queue>` and `wanting:<thing>`; its entry is in the stream, but pending no more
  *          a place is free: finish, park, take, tidy
  *
+ * Slots that claim jobs at one moment ask for places in any order: take lets none pass an older entry of its queue that is on
+ * its way to ask for the same (as far as the asking worker's tasks tell; one with several sources it lets pass).
  * Whoever lets a job in keeps the place for it. A place that nobody gives back (a crash) is free when its lease is over;
  * the next run of the same stream entry takes it over at once. How many places there are is said by who asks: each
  * worker holds to its own configuration. Like work.h: pure work_ask_* and work_read_*, no shared state.
@@ -31,9 +33,12 @@ void work_add_place_keys(struct cmd *c, const char *prefix, const struct work_pl
 void work_add_thing(struct cmd *c, const struct work_place *place);
 void work_add_member(struct cmd *c, const char *entry, const char *job_id, int64_t run);
 
-/* The run asks for the lease's places, all or none. before: the number of the entry's run before this one, 0 = none. */
-void work_ask_take(struct cmd *c, const char *prefix, const struct work_lease *lease, int64_t before);
-/* ERR_BUSY: not now. full[i] becomes true where the lease's place i was the reason. */
+/* The run asks for the lease's places, all or none. before: the number of the entry's run before this one, 0 = none.
+ * source: the one that it is to run in; only_there: the tasks that have no other, as "\nname\nname\n" ("" = none). */
+void work_ask_take(struct cmd *c, const char *prefix, const struct work_lease *lease, int64_t before,
+        const char *source, const char *only_there);
+/* ERR_BUSY: not now. full[i] becomes true where the lease's place i was the reason. ERR_CONFLICT: places are free, but
+ * older entries of the queue come first, which other slots have claimed a moment ago: ask again in another moment. */
 enum err_code MUST_CHECK work_read_take(const struct reply *r, bool full[WORK_PLACES_MAX], struct err *e);
 
 /* The run has never been; its job waits for a place in any of the n. Saying it twice is as good as once. */

@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 
+import pytest
 from support import HERE, QUERIES, ROOT, SANITIZED, SLOW, wait_until
 
 DIRECTORIES = [ROOT / "queries", QUERIES, HERE / "queries_traffic"]
@@ -120,6 +121,18 @@ def test_four_workers_of_ten_slots_never_run_more_than_three_in_the_source(make_
     assert_in_order(ran)
     took = (max(end for _, end in ran) - min(begin for begin, _ in ran)).total_seconds()
     assert took < 200 * 0.05 / MOST * 3 * SLOW, "places stay unused"
+    assert_nothing_left(own)
+
+
+@pytest.mark.parametrize(("task", "config"), [("traffic_span", {}), ("traffic_free", {"jobs": {"max_running": {"other": MOST}}})], ids=["of a source", "of a queue"])
+def test_a_burst_into_an_idle_fleet_runs_in_its_order(make_stack, stack, task, config):
+    """Forty slots claim the first forty at one moment: the places are for the first, not for the fastest."""
+    own = fleet(make_stack, stack, config=config)
+    for _ in range(5):
+        group = own.post("/groups", {"jobs": [{"task": task, "queue": "other", "args": ["0.05"]} for _ in range(50)]}).data
+        jobs = [job["job_id"] for job in group["jobs"]]
+        succeed_all(own, jobs)
+        assert_in_order(spans(own, jobs))
     assert_nothing_left(own)
 
 

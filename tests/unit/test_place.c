@@ -73,6 +73,9 @@ static void test_place_take_is_all_or_none(void **state)
 	assert_int_equal(work_read_take(r, full, &e), ERR_BUSY);
 	assert_true(full[0]);
 	reply_free(r);
+	r = parse("*1\r\n$5\r\nEARLY\r\n");
+	assert_int_equal(work_read_take(r, full, &e), ERR_CONFLICT);
+	reply_free(r);
 	r = parse("-LOADING x\r\n");
 	assert_int_equal(work_read_take(r, full, &e), ERR_UNAVAILABLE);
 	reply_free(r);

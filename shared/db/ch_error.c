@@ -187,19 +187,32 @@ static enum err_code code_of(enum sort sort, int number, long status)
 	return sort == PASSING || (number == 0 && (status >= 500 || status == 429)) ? ERR_TRANSIENT : ERR_PERMANENT;
 }
 
+/* So much of the text is shown that the number behind it, and what will be put before, finds room in a struct err. */
+#define SHOWN_MAX 480
+
+static int shown(struct span s, const char **dots)
+{
+	size_t n = s.len <= SHOWN_MAX ? s.len : SHOWN_MAX - 3;
+	*dots = n < s.len ? "..." : "";
+	for (size_t i = 0; n < s.len && i < 3 && ((unsigned char)s.at[n] & 0xC0) == 0x80; i++)
+		n--; /* no half character */
+	return (int)n;
+}
+
 enum err_code ch_error_set(struct err *e, long status, const char *text, size_t len)
 {
 	int number = ch_error_number(text, len);
 	enum sort sort = sort_of(number);
 	enum err_code code = code_of(sort, number, status);
 	struct span s = core((struct span){text, len});
-	int show = s.len < 4096 ? (int)s.len : 4096;
+	const char *dots, *at = s.len ? s.at : "";
+	int show = shown(s, &dots);
 	if (number)
-		err_set(e, code, "%.*s (code %d)", show, s.at, number);
+		err_set(e, code, "%.*s%s (code %d)", show, at, dots, number);
 	else if (status >= 300)
-		err_set(e, code, "HTTP status %ld%s%.*s", status, show ? ": " : "", show, s.at);
+		err_set(e, code, "HTTP status %ld%s%.*s%s", status, show ? ": " : "", show, at, dots);
 	else
-		err_set(e, code, "%.*s", show, show ? s.at : "");
+		err_set(e, code, "%.*s%s", show, at, dots);
 	if (e)
 		e->quotes = sort == ORDINARY || sort == OF_VALUE;
 	return code;

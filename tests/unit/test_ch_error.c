@@ -62,6 +62,23 @@ static void test_ch_error_says_what_the_server_said_in_a_line(void **state)
 	}
 }
 
+/* e.text has room for 600 bytes; what stands before it, such as the source's name, comes yet. */
+static void test_ch_error_keeps_its_number_however_long_the_text_is(void **state)
+{
+	(void)state;
+	char text[5000] = "Code: 62. DB::Exception: ";
+	size_t at = strlen(text);
+	for (size_t i = at; i + 2 < sizeof text; i += 2)
+		memcpy(text + i, i / 2 % 2 ? "\xc3\xa9" : "\xff\xff", 2);
+	for (size_t len = at + 400; len < sizeof text; len += 97) {
+		struct err e = ERR_INIT;
+		(void)ch_error_set(&e, 400, text, len);
+		const char *number = strstr(e.text, " (code 62)");
+		if (!number || number[10] || (len > at + 500 && !strstr(e.text, "... (code 62)")))
+			fail_msg("%zu: %s", len, e.text);
+	}
+}
+
 static void test_ch_error_knows_how_such_a_text_begins(void **state)
 {
 	(void)state;
@@ -107,6 +124,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_ch_error_says_what_the_server_said_in_a_line),
+	        cmocka_unit_test(test_ch_error_keeps_its_number_however_long_the_text_is),
 	        cmocka_unit_test(test_ch_error_knows_how_such_a_text_begins),
 	        cmocka_unit_test(test_ch_error_that_is_not_escaped_is_no_value),
 	        cmocka_unit_test(test_ch_error_numbers),

@@ -64,14 +64,15 @@ def test_polling_reader_sees_whole_results_only(own, old, new):
     """A reader that counts all the time during 20 replacements: the whole old or the whole new, and always a table."""
     job_id = own.succeed("fault_label", old, "0", 0)
     reader = Reader(own, job_id)
+    wait_until(lambda: (old, 1, "0") in reader.seen, 10 * SLOW, "the reader to begin")
     sizes = {"0": old}
     for n in range(1, 21):
         sizes[str(n)] = rows = new if n % 2 else old
         job = own.run("fault_label", rows, n, 0, job_id=job_id)
         assert job["state"] == "SUCCESS", job
+        wait_until(lambda it=(rows, 1, str(n)): it in reader.seen, 10 * SLOW, "the reader to see it")
     seen = reader.end()
-    assert set(seen) <= {(rows, 1, label) for label, rows in sizes.items()}, seen
-    assert len(seen) > 10, seen
+    assert set(seen) == {(rows, 1, label) for label, rows in sizes.items()}, seen
 
 
 @pytest.mark.parametrize(("old", "new"), [(OLD, NEW), (5, 7)], ids=["streamed", "small"])

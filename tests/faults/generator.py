@@ -50,8 +50,8 @@ class Generator:
 
     def _work(self, stories: Sequence[Story]) -> None:
         try:
-            for at, _, story, step in sorted((step.at, i, story, step) for i, story in enumerate(stories) for step in story.steps):
-                while (left := at - self._record.now()) > 0:
+            for story, step in sorted(((story, step) for story in stories for step in story.steps), key=lambda told: told[1].at):
+                while (left := step.at - self._record.now()) > 0:
                     if self._end.wait(min(left, 1.0)):
                         return
                 self._tell(story, step)

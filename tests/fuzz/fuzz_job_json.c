@@ -2,6 +2,7 @@
  * A document is taken exactly when it is JSON, as a reader of our own has it, and within the limits; what becomes a job has
  * names that fit, arguments that are a JSON array of the request's, and a spec that reads as the same. */
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,18 +45,36 @@ static struct json_object *parse(const char *text, size_t len)
 	return o;
 }
 
-/* The request as json-c has it, to which names end at a NUL: so each \\u0000 is made a \\u0001 first. An argument cannot have
- * one (that is refused), and all that matters of a name with one is that it is none of ours. */
+/* An escaped surrogate pair at p becomes the character; returns how many bytes that are, 0: there is none. */
+static size_t join_pair(char *p)
+{
+	unsigned high, low;
+	if (sscanf(p, "\\u%4x\\u%4x", &high, &low) != 2 || high >> 10 != 0xD800 >> 10 || low >> 10 != 0xDC00 >> 10)
+		return 0;
+	unsigned code = 0x10000 + ((high & 0x3FF) << 10) + (low & 0x3FF);
+	const unsigned char bytes[] = {(unsigned char)(0xF0 | code >> 18), (unsigned char)(0x80 | (code >> 12 & 0x3F)),
+	        (unsigned char)(0x80 | (code >> 6 & 0x3F)), (unsigned char)(0x80 | (code & 0x3F))};
+	memcpy(p, bytes, sizeof bytes);
+	memmove(p + sizeof bytes, p + 12, strlen(p + 12) + 1);
+	return sizeof bytes;
+}
+
+/* The request as json-c has it. To json-c 0.16 names end at a NUL, so each \\u0000 is made a \\u0001 first: an argument cannot
+ * have one (that is refused), and all that matters of a name with one is that it is none of ours. And it takes some escaped
+ * characters, such as U+1DA01, for half of one (its pull request 893): so they are written out. */
 static struct json_object *parse_request(const struct buf *body)
 {
 	char *text = strdup(body->data);
 	if (!text)
 		abort();
 	FUZZ_CHECK(strlen(text) == body->len, "a NUL was taken");
-	for (char *p = text; (p = strchr(p, '\\')); p += 2)
-		if (strncmp(p + 1, "u0000", 5) == 0)
+	size_t joined;
+	for (char *p = text; (p = strchr(p, '\\')); p += joined ? joined : 2) {
+		joined = join_pair(p);
+		if (!joined && strncmp(p + 1, "u0000", 5) == 0)
 			p[5] = '1';
-	struct json_object *o = parse(text, body->len);
+	}
+	struct json_object *o = parse(text, strlen(text));
 	free(text);
 	return o;
 }

@@ -17,7 +17,7 @@ sys.path.append(str(ROOT / "tests" / "faults"))
 from checker import Checker  # noqa: E402
 from generator import Generator  # noqa: E402
 from labstack import LabStack  # noqa: E402
-from plan import Ground, faults, stories  # noqa: E402
+from plan import Ground, Step, Story, faults, stories  # noqa: E402
 from record import Record  # noqa: E402
 
 SECONDS = 60 if not SANITIZED else 40
@@ -44,6 +44,19 @@ def test_the_same_seed_plans_the_same_and_more_minutes_only_add():
     assert faults(5, 100, ground) == faults(5, 100, ground)
     assert faults(5, 100, ground) != faults(6, 100, ground)
     assert {fault.kind for fault in faults(5, 600, ground)} >= {"kill", "freeze", "cut", "silence", "slow", "full-disk", "full-redis", "terminate"}
+
+
+def test_requests_of_one_moment_are_all_told(tmp_path):
+    """Two steps of a story may have the same time (seed 2, 10 minutes)."""
+    asked = []
+
+    def ask(method, path, *_, **__):
+        asked.append((method, path))
+        return 404, {"status": "error", "message": "no"}, {"content-type": "application/json"}
+
+    story = Story("small", "job", (Step(0.0, "get", "/jobs/a"), Step(0.0, "delete", "/jobs/a"), Step(0.0, "get", "/jobs/b")))
+    Generator([story], ask, Record(tmp_path / "record.jsonl")).start().join(10)
+    assert asked == [("GET", "/jobs/a"), ("DELETE", "/jobs/a"), ("GET", "/jobs/b")]
 
 
 @pytest.mark.timeout(60 + 60 * SLOW)

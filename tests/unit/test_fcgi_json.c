@@ -133,6 +133,7 @@ static void test_json_in_decodes_strings(void **state)
 		const char *json, *text;
 	} cases[] = {{"\"\"", ""}, {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t"},
 	        {"\"\\u00e9\\u20AC\\uD83D\\uDE00\"", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"},
+	        {"\"\\uD836\\uDE01\"", "\xf0\x9d\xa8\x81"}, /* U+1DA01, whose end looks like a surrogate */
 	        {"\"\\ud83dx\"", "\xef\xbf\xbdx"},
 	        {"\"\\ud83d\\u0041\"",
 	                "\xef\xbf\xbd"

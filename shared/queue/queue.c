@@ -201,11 +201,12 @@ void queue_ask_cancel(
         struct cmd *c, const char *prefix, const struct cancel_spec *jobs, size_t n, const char *group_id, bool purge)
 {
 	const char *group = group_id ? group_id : n ? jobs[0].group : "";
-	cmd_script(c, SCRIPT_CANCEL, 5 + 3 * n);
+	cmd_script(c, SCRIPT_CANCEL, 6 + 3 * n);
 	cmd_durable(c);
 	cmd_addkey(c, prefix, "scheduled", NULL);
 	cmd_addkey(c, prefix, "purges", NULL);
 	add_group_keys(c, prefix, group);
+	cmd_addkey(c, prefix, "runs", NULL);
 	for (size_t i = 0; i < n; i++) {
 		cmd_addkey(c, prefix, "job:", jobs[i].id);
 		cmd_addkey(c, prefix, "waiting:", jobs[i].queue);

@@ -370,6 +370,17 @@ def test_purge_drops_the_result_table_within_five_seconds(stack):
     assert row is None or row["table_name"] is None
 
 
+def test_purge_of_a_job_that_waits_drops_the_older_result_of_its_id(stack):
+    job_id = stack.succeed("numbers", 10)
+    stack.submit("numbers", 20, job_id=job_id, eta="2090-01-01 00:00:00")
+    assert stack.job(job_id)["state"] == "PENDING"
+    assert stack.has_table(job_id)
+    assert stack.delete(f"/jobs/{job_id}?purge=true").status == 200
+    wait_until(lambda: not stack.has_table(job_id), 5, "drop of the table")
+    assert stack.succeed("numbers", 30, job_id=job_id) == job_id  # the id is as good as new
+    assert stack.count(job_id) == 30
+
+
 @pytest.mark.parametrize("purge", ["", "?purge=false", "?purge=0"])
 def test_purge_is_off_when_it_is_not_asked_for(stack, purge):
     job_id = stack.succeed("nothing_asked")

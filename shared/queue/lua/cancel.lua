@@ -2,7 +2,7 @@
 -- Cancels (and with purge forgets finished) jobs: all or none.
 -- A pending job's stream entry stays until a slot meets it (start.lua): XDEL of an entry that is not delivered yet would
 -- make the group's lag unknown in XINFO. So does what a parked job waits for.
--- KEYS: scheduled, purges, group, group jobs, group wait (of the jobs' one group; unused when it is ''),
+-- KEYS: scheduled, purges, group, group jobs, group wait (of the jobs' one group; unused when it is ''), runs,
 --       then for each job: job, waiting, parked
 -- ARGV: number of jobs, group id ('' = none), forget the group too (0/1), purge (0/1), cancel channel, wake channel,
 --       then for each job: id, queue
@@ -10,7 +10,7 @@ local n, group, whole, purge = tonumber(ARGV[1]), ARGV[2], ARGV[3] == '1', ARGV[
 local call = redis.call
 local jobs, finished, found = {}, 0, 0
 for i = 1, n do
-	local j = call('HMGET', KEYS[3 + 3 * i], 'state', 'spec', 'run', 'entry')
+	local j = call('HMGET', KEYS[4 + 3 * i], 'state', 'spec', 'run', 'entry')
 	if j[1] then
 		found = found + 1
 		if string.match(j[2], '\nqueue=([^\n]*)') ~= ARGV[6 + 2 * i] or (string.match(j[2], '\ngroup=([^\n]*)') or '') ~= group then
@@ -31,19 +31,23 @@ if finished > 0 and not purge and (finished == found or not whole) then
 end
 local freed = 0
 for i = 1, n do
-	local j, job, waiting, id = jobs[i], KEYS[3 + 3 * i], KEYS[4 + 3 * i], ARGV[5 + 2 * i]
+	local j, job, waiting, id = jobs[i], KEYS[4 + 3 * i], KEYS[5 + 3 * i], ARGV[5 + 2 * i]
 	local state, run = j[1], j[3]
 	local ended = state == 'SUCCESS' or state == 'FAILURE'
 	if state and (purge or not ended) then
 		call('DEL', job)
 		call('ZREM', waiting, id)
-		call('ZREM', KEYS[5 + 3 * i], id)
+		call('ZREM', KEYS[6 + 3 * i], id)
 		call('ZREM', KEYS[1], id)
 		if not ended and j[4] and j[4] ~= '' then
 			freed = freed + 1
 		end
 		if group ~= '' and not ended then
 			call('LREM', KEYS[5], 1, id)
+		end
+		if purge then
+			-- It may not have run yet under an id whose older result is still there.
+			run = run or call('GET', KEYS[6])
 		end
 		if run and (purge or state == 'STARTED') then
 			-- Whatever a run of it has published, or still may publish, is dropped by a worker's janitor.

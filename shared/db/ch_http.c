@@ -386,12 +386,21 @@ bool ch_http_alive(const struct ch_http *h)
 	return poll(&p, 1, 0) == 0;
 }
 
+/* Resets the connection (connect(2): AF_UNSPEC dissolves it). After a shutdown a server whose answer has filled the window
+ * would go on waiting for room, deaf to KILL QUERY, until the descriptor's owner, who may wait for a sink, closes it. */
+static void cut(int fd)
+{
+	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+	if (connect(fd, &nobody, sizeof nobody) != 0)
+		shutdown(fd, SHUT_RDWR);
+}
+
 void ch_http_interrupt(struct ch_http *h)
 {
 	curl_multi_wakeup(h->multi);
 	pthread_mutex_lock(&h->lock);
 	if (h->answering && h->fd >= 0)
-		shutdown(h->fd, SHUT_RDWR);
+		cut(h->fd);
 	pthread_mutex_unlock(&h->lock);
 }
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import os
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 import tempfile
@@ -503,13 +505,30 @@ def test_an_operator_sees_whose_query_it_is(own, servers, version):
     await_gone(servers[version], job_id)
 
 
+def unread(server):
+    """Bytes that the server has written and nobody has taken, of each of its connections."""
+    local = f":{server.port:04X}"
+    with open("/proc/net/tcp") as table:
+        return [int(line.split()[4].split(":")[0], 16) for line in table if line.split()[1].endswith(local)]
+
+
 @version
 def test_a_cancel_ends_a_stream_whose_sink_is_stuck(own, servers, version):
-    """The worker waits for a lock in the results database, the server for the worker."""
+    """The worker waits for the results database, whose process is stopped, and the server for the worker, which takes nothing."""
     job_id = own.submit("ch_endless", db=version)
     wait_until(lambda: running(servers[version], job_id) and loading(own), 20 * SLOW, "rows")
-    own.delete(f"/jobs/{job_id}")
-    await_gone(servers[version], job_id)
+    with own.db() as connection:
+        (loader,) = connection.execute("SELECT pid FROM pg_stat_progress_copy WHERE datname = current_database()").fetchone()
+    os.kill(loader, signal.SIGSTOP)
+    try:
+        looks = [[]]
+        wait_until(lambda: looks.append(unread(servers[version])) or (max(looks[-1], default=0) > 0 and looks[-5:] == 5 * looks[-1:]),
+                   20 * SLOW, "a server that waits")
+        own.delete(f"/jobs/{job_id}")
+        await_gone(servers[version], job_id)
+    finally:
+        os.kill(loader, signal.SIGCONT)
+    wait_until(lambda: not loading(own), 20 * SLOW, "the end of the load")
     assert not own.has_table(job_id)
     assert own.count(own.succeed("ch_nulls", db=version)) == 3
 

@@ -6,6 +6,8 @@
 
 #include "shared/base/clock.h"
 
+#define GENTLE_MS 300
+
 bool db_socket_see_off(int fd, int64_t ms)
 {
 	char rest[16384];
@@ -23,4 +25,15 @@ bool db_socket_see_off(int fd, int64_t ms)
 		if (got < 0)
 			poll(&p, 1, (int)left);
 	}
+}
+
+void db_insistence_reset(struct db_insistence *i)
+{
+	atomic_store(&i->since, 0);
+}
+
+bool db_insistence_is_due(struct db_insistence *i)
+{
+	int64_t none = 0, now = clock_mono_ms();
+	return !atomic_compare_exchange_strong(&i->since, &none, now) && now - none >= GENTLE_MS;
 }

@@ -25,7 +25,7 @@ void mysql_conn_init(struct mysql_conn *c, enum err_code lost)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, init_library);
-	*c = (struct mysql_conn){.lost = lost};
+	*c = (struct mysql_conn){.lost = lost, .fd = -1};
 	pthread_mutex_init(&c->lock, NULL);
 }
 
@@ -39,6 +39,7 @@ void mysql_conn_close(struct mysql_conn *c)
 {
 	pthread_mutex_lock(&c->lock);
 	c->id = 0;
+	c->fd = -1;
 	c->password = NULL;
 	mysql_dsn_fini(&c->dsn);
 	pthread_mutex_unlock(&c->lock);
@@ -186,7 +187,7 @@ enum err_code mysql_conn_open(struct mysql_conn *c, const struct mysql_settings 
 
 /* --- while it is open --- */
 
-static void kill_query(const struct mysql_conn *c)
+static bool kill_query(const struct mysql_conn *c)
 {
 	struct err ignored = ERR_INIT;
 	struct dial d = {.dsn = &c->dsn,
@@ -195,21 +196,39 @@ static void kill_query(const struct mysql_conn *c)
 	        .read_timeout_s = CANCEL_TIMEOUT_S};
 	struct mysql_conn killer = {.lost = ERR_TRANSIENT, .my = dial(&d, &ignored)};
 	if (!killer.my)
-		return;
+		return false;
 	char sql[64], server[sizeof c->server];
 	snprintf(sql, sizeof sql, "KILL QUERY %lu", c->id);
-	if (identify(&killer, server, sizeof server, &ignored) == ERR_OK && strcmp(server, c->server) == 0)
-		(void)!mysql_query(killer.my, sql);
+	bool told = identify(&killer, server, sizeof server, &ignored) == ERR_OK && strcmp(server, c->server) == 0 &&
+	        mysql_query(killer.my, sql) == 0;
 	mysql_close(killer.my);
+	return told;
 }
 
-void mysql_conn_cancel(struct mysql_conn *c)
+bool mysql_conn_cancel(struct mysql_conn *c)
 {
+	bool told = true;
 	pthread_mutex_lock(&c->lock);
 	if (c->id) {
 		atomic_store(&c->cancelled, true);
-		kill_query(c);
+		told = kill_query(c);
 	}
+	pthread_mutex_unlock(&c->lock);
+	return told;
+}
+
+void mysql_conn_may_break(struct mysql_conn *c, bool on)
+{
+	pthread_mutex_lock(&c->lock);
+	c->fd = on ? mysql_get_socket(c->my) : -1;
+	pthread_mutex_unlock(&c->lock);
+}
+
+void mysql_conn_break(struct mysql_conn *c)
+{
+	pthread_mutex_lock(&c->lock);
+	if (c->fd >= 0)
+		shutdown(c->fd, SHUT_RDWR);
 	pthread_mutex_unlock(&c->lock);
 }
 

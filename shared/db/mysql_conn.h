@@ -1,6 +1,6 @@
 /* A libmariadb connection with what both MySQL drivers need: options that end dead connections, TLS as the DSN says,
  * errors by number, cancel from another thread. Private to shared/db/mysql_*.c. Thread rule: one thread, except
- * mysql_conn_cancel.
+ * mysql_conn_cancel and mysql_conn_break.
  */
 #ifndef DB_DB_MYSQL_CONN_H
 #define DB_DB_MYSQL_CONN_H
@@ -37,6 +37,7 @@ struct mysql_conn {
 	/* What a second connection needs for cancel, guarded by lock; id 0: there is nothing to cancel. */
 	pthread_mutex_t lock;
 	unsigned long id;
+	int fd; /* the socket that mysql_conn_break may cut, -1 = none */
 	struct mysql_dsn dsn;
 	const char *password;
 	char server[256]; /* who it is, so that no other one behind the same address is meant */
@@ -54,8 +55,14 @@ void mysql_conn_cut(struct mysql_conn *c);
 void mysql_conn_close(struct mysql_conn *c);
 
 /* Any thread: KILL QUERY of what runs, through a connection of its own. Blocks for about two round trips, at most some
- * seconds. From now on mysql_conn_alive is false, so that a KILL that comes late meets no other query. */
-void mysql_conn_cancel(struct mysql_conn *c);
+ * seconds. From now on mysql_conn_alive is false, so that a KILL that comes late meets no other query. False:
+ * the server could not be told. */
+bool mysql_conn_cancel(struct mysql_conn *c);
+/* Whether mysql_conn_break may cut the line of the open connection: said by its owner, who does not allow it while the loss of an
+ * answer would leave unknown what was done. It ends with the connection. */
+void mysql_conn_may_break(struct mysql_conn *c, bool on);
+/* Any thread: who waits for a server that hangs does so no longer. */
+void mysql_conn_break(struct mysql_conn *c);
 
 /* Is the connection open as far as can be seen without a round trip? A server that went away meanwhile is noticed. */
 bool mysql_conn_alive(const struct mysql_conn *c);

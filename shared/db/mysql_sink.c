@@ -287,6 +287,8 @@ static enum err_code begin(
 	s->columns = columns;
 	s->rows = 0;
 	s->has_table = s->recorded = false;
+	db_insistence_reset(&s->insistence);
+	mysql_conn_may_break(&s->conn, true);
 	s->mode = MYSQL_SINK_BUFFERING;
 	buf_reset(&s->buf);
 	return ERR_OK;
@@ -464,6 +466,7 @@ static enum err_code publish(struct sink *base, struct err *e)
 {
 	struct mysql_sink *s = mysql_sink_self(base);
 	bool published = false;
+	mysql_conn_may_break(&s->conn, false);
 	enum err_code rc = s->mode == MYSQL_SINK_BUFFERING ? publish_buffered(s, &published, e) : ERR_OK;
 	if (rc == ERR_OK && !published)
 		rc = publish_staged(s, e);
@@ -503,7 +506,9 @@ static void do_abort(struct sink *base)
 
 static void do_cancel(struct sink *base)
 {
-	mysql_conn_cancel(&mysql_sink_self(base)->conn);
+	struct mysql_sink *s = mysql_sink_self(base);
+	if (db_insistence_is_due(&s->insistence) || !mysql_conn_cancel(&s->conn))
+		mysql_conn_break(&s->conn);
 }
 
 static bool alive(struct sink *base)

@@ -5,6 +5,7 @@
 #include <mysql.h>
 
 #include "shared/base/buf.h"
+#include "shared/db/db_socket.h"
 #include "shared/db/mysql_conn.h"
 #include "shared/db/mysql_ops.h"
 #include "shared/db/mysql_rows.h"
@@ -22,6 +23,7 @@ struct mysql_sink {
 	struct sink base;
 	const struct cfg_results *cfg;
 	struct mysql_conn conn;
+	struct db_insistence insistence;
 	bool atomic_select;  /* CREATE TABLE ... SELECT survives a crash whole or not at all */
 	bool folds_names;    /* two tables cannot differ in the case of their names' letters */
 	bool local_infile;   /* the server allows LOAD DATA LOCAL */

@@ -3,12 +3,13 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "shared/base/parse.h"
 
 void pg_conn_init(struct pg_conn *c, enum err_code lost)
 {
-	*c = (struct pg_conn){.lost = lost};
+	*c = (struct pg_conn){.lost = lost, .fd = -1};
 	pthread_mutex_init(&c->lock, NULL);
 }
 
@@ -17,6 +18,7 @@ void pg_conn_close(struct pg_conn *c)
 	pthread_mutex_lock(&c->lock);
 	PQfreeCancel(c->canceller);
 	c->canceller = NULL;
+	c->fd = -1;
 	pthread_mutex_unlock(&c->lock);
 	PQfinish(c->pg);
 	c->pg = NULL;
@@ -34,6 +36,21 @@ void pg_conn_cancel(struct pg_conn *c)
 	pthread_mutex_lock(&c->lock);
 	if (c->canceller)
 		PQcancel(c->canceller, ignored, sizeof ignored);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void pg_conn_may_break(struct pg_conn *c, bool on)
+{
+	pthread_mutex_lock(&c->lock);
+	c->fd = on ? PQsocket(c->pg) : -1;
+	pthread_mutex_unlock(&c->lock);
+}
+
+void pg_conn_break(struct pg_conn *c)
+{
+	pthread_mutex_lock(&c->lock);
+	if (c->fd >= 0)
+		shutdown(c->fd, SHUT_RDWR);
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -1,5 +1,6 @@
 /* A libpq connection with what both PostgreSQL drivers need: defaults that end dead connections, errors by SQLSTATE,
- * cancel from another thread. Private to shared/db/pg_*.c. Thread rule: one thread, except pg_conn_cancel.
+ * cancel from another thread. Private to shared/db/pg_*.c. Thread rule: one thread, except pg_conn_cancel and
+ * pg_conn_break.
  */
 #ifndef DB_DB_PG_CONN_H
 #define DB_DB_PG_CONN_H
@@ -13,7 +14,8 @@
 
 struct pg_conn {
 	PGconn *pg;          /* NULL: not connected */
-	PGcancel *canceller; /* guarded by lock */
+	PGcancel *canceller; /* guarded by lock, as is fd */
+	int fd;              /* the socket that pg_conn_break may cut, -1 = none */
 	pthread_mutex_t lock;
 	bool unfit;         /* it works, but not for us (a standby): not used again */
 	enum err_code lost; /* what a connection that breaks means for the run: ERR_TRANSIENT or ERR_UNAVAILABLE */
@@ -28,6 +30,11 @@ enum err_code MUST_CHECK pg_conn_open(struct pg_conn *c, const char *dsn, const 
         int64_t connect_timeout_ms, const char *setup, struct err *e);
 void pg_conn_close(struct pg_conn *c);
 void pg_conn_cancel(struct pg_conn *c);
+/* Whether pg_conn_break may cut the line of the open connection: said by its owner, who does not allow it while the loss of an
+ * answer would leave unknown what was done. It ends with the connection. */
+void pg_conn_may_break(struct pg_conn *c, bool on);
+/* Any thread: who waits for a server that hangs does so no longer. */
+void pg_conn_break(struct pg_conn *c);
 
 /* Is the connection open as far as can be seen without a round trip? A server that went away meanwhile is noticed. */
 bool pg_conn_alive(struct pg_conn *c);

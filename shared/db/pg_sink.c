@@ -185,6 +185,8 @@ static enum err_code begin(
 	s->widest = 0;
 	s->mode = SINK_BUFFERING;
 	atomic_store(&s->cancelled, false);
+	db_insistence_reset(&s->insistence);
+	pg_conn_may_break(&s->conn, true);
 	buf_reset(&s->buf);
 	return pg_sink_begin_rows(s, e);
 }
@@ -448,6 +450,7 @@ static enum err_code publish(struct sink *base, struct err *e)
 	struct pg_sink *s = pg_sink_self(base);
 	enum err_code rc = ERR_OK;
 	bool occupied = s->mode == SINK_STREAMING;
+	pg_conn_may_break(&s->conn, false);
 	if (s->mode == SINK_BUFFERING) {
 		rc = publish_small(s, &occupied, e);
 		if (occupied) {
@@ -489,7 +492,10 @@ static void do_cancel(struct sink *base)
 {
 	struct pg_sink *s = pg_sink_self(base);
 	atomic_store(&s->cancelled, true);
-	pg_conn_cancel(&s->conn);
+	if (db_insistence_is_due(&s->insistence))
+		pg_conn_break(&s->conn);
+	else
+		pg_conn_cancel(&s->conn);
 }
 
 static bool alive(struct sink *base)

@@ -6,6 +6,7 @@
 
 #include "shared/base/buf.h"
 #include "shared/base/hash.h"
+#include "shared/db/db_socket.h"
 #include "shared/db/pg.h"
 #include "shared/db/pg_conn.h"
 
@@ -30,6 +31,7 @@ struct pg_sink {
 	int64_t epoch;                 /* of the server since its last crash: pg_registry.c */
 	struct pg_template *templates; /* those known to exist */
 	atomic_bool cancelled;
+	struct db_insistence insistence;
 
 	enum sink_mode mode;
 	struct result_spec spec; /* strings borrowed from begin's caller */

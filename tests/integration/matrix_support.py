@@ -6,11 +6,14 @@ A query differs from engine to engine, so the tasks are written from the table Q
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import re
+import signal
 import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +289,19 @@ class Results:
             return self.server.psql(self.database, "SELECT count(*) FROM pg_stat_progress_copy WHERE tuples_processed > 0") != "0"
         sql = "SELECT count(*) FROM information_schema.processlist WHERE info LIKE concat('LOAD', ' DATA%')"
         return self.server.sql(sql) != "0"
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Who takes the rows of a large result does nothing any more, as on a host whose disk hangs; the connections stand."""
+        if self.server.ENGINE == "postgres":
+            pid = int(self.server.psql(self.database, "SELECT pid FROM pg_stat_progress_copy"))
+        else:
+            pid = self.server.program.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def waiting(self, job_id: str) -> bool:
         """Does a statement wait for a lock on the job's result?"""

@@ -4,6 +4,7 @@ servers of its own, of which each engine has one as a source and another one for
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from matrix_support import STREAM_ROWS, VERSION_ROWS, Client, MatrixStack, Pair, kill
@@ -47,6 +48,30 @@ def test_a_cancel_in_mid_stream_ends_the_query_within_a_second(pair):
     await_loading(pair)
     assert pair.stack.delete(f"/jobs/{job_id}").status == 200
     pair.await_gone("matrix_endless", within=1.0)
+    pair.assert_nothing(job_id)
+    pair.run("version", "0")  # the worker goes on
+
+
+def busy(program) -> int:
+    """Its processor time, in ticks of 10 ms."""
+    fields = Path(f"/proc/{program.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+@pytest.mark.group("cancel")
+def test_a_cancel_ends_the_query_although_the_results_server_hangs(pair):
+    """It takes no more rows, and hears of no cancel: of the source's query nothing is left, the rest follows."""
+    job_id = pair.submit("endless")
+    await_running(pair, "matrix_endless")
+    await_loading(pair)
+    (worker,) = pair.stack.workers
+    with pair.results.frozen():
+        looks = [-1]
+        wait_until(lambda: looks.append(busy(worker)) or looks[-50:] == 50 * looks[-1:], 20 * SLOW, "a worker that waits")
+        assert pair.source.running("matrix_endless") == 1
+        assert pair.stack.delete(f"/jobs/{job_id}").status == 200
+        # A cancel of a query in MariaDB is a statement on a new connection, which is given up after five seconds.
+        pair.await_gone("matrix_endless", within=1.0 if pair.results.server.ENGINE == "postgres" else 8.0)
     pair.assert_nothing(job_id)
     pair.run("version", "0")  # the worker goes on
 

@@ -214,11 +214,14 @@ enum err_code mysql_registry_fence(struct sink *base, const char *job_id, int64_
 	return run_guarded(s, job_id, run, e);
 }
 
-/* With the lock held. */
-static enum err_code drop_claimed(struct mysql_sink *s, const char *job_id, const char *table, struct err *e)
+/* With the lock held. The row then belongs to the next run, of whatever job: the one that is purged may not have ended, and
+ * is to publish nothing afterwards. */
+static enum err_code drop_claimed(
+        struct mysql_sink *s, const char *job_id, int64_t run, const char *table, struct err *e)
 {
 	buf_reset(&s->sql);
-	buf_addstr(&s->sql, "DO 0");
+	buf_addf(&s->sql, "UPDATE dungbeetle_results SET run = %" PRId64, run + 1);
+	add_where(s, job_id);
 	if (table) {
 		buf_addstr(&s->sql, "; DROP TABLE IF EXISTS ");
 		mysql_rows_name(&s->sql, table);
@@ -249,7 +252,7 @@ enum err_code mysql_registry_purge(struct sink *base, const char *job_id, int64_
 	if (rc == ERR_OK)
 		rc = read_row(s, job_id, "claimed", &res, &row, e);
 	if (rc == ERR_OK)
-		rc = drop_claimed(s, job_id, row ? row[0] : NULL, e);
+		rc = drop_claimed(s, job_id, run, row ? row[0] : NULL, e);
 	mysql_free_result(res);
 	if (rc != ERR_OK && locked)
 		mysql_registry_unlock(s, job_id);

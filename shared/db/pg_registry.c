@@ -137,7 +137,8 @@ static void add_drop(struct pg_sink *s, const char *table)
 	buf_addstr(&s->sql, "; ");
 }
 
-/* The purge itself, inside a transaction. */
+/* The purge itself, inside a transaction. The row then belongs to the next run, of whatever job: the one that is purged may not
+ * have ended, and is to publish nothing afterwards. */
 static enum err_code purge_row(struct pg_sink *s, const char *job_id, int64_t run, struct err *e)
 {
 	buf_reset(&s->sql);
@@ -148,8 +149,8 @@ static enum err_code purge_row(struct pg_sink *s, const char *job_id, int64_t ru
 	pg_sink_add_literal(s, job_id);
 	buf_addf(&s->sql,
 	        ", %" PRId64 ", false, 0, now() + interval '1 hour') ON CONFLICT (job_id) DO UPDATE"
-	        " SET run = EXCLUDED.run WHERE r.run <= EXCLUDED.run RETURNING r.table_name",
-	        run);
+	        " SET run = EXCLUDED.run WHERE r.run < EXCLUDED.run RETURNING r.table_name",
+	        run + 1);
 	PGresult *res = NULL;
 	enum err_code rc = pg_sink_run(s, &res, e);
 	if (rc == ERR_OK && PQntuples(res) == 1 && !PQgetisnull(res, 0, 0)) {

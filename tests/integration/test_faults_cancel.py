@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from faults_support import Gate, assert_idle, door_to, fault_options, figure, wait_state
+from faults_support import Gate, assert_idle, door_to, fault_options, figure, hgetall, wait_state
 from stack import http_request
 from support import SLOW, uid, wait_until
 
@@ -209,6 +209,20 @@ def test_purge_drops_the_table_within_5_s(pair):
         assert pair.delete(f"/jobs/{job_id}?purge=true").status == 200
     wait_until(lambda: not any(pair.has_table(job_id) for job_id in jobs), 5 * SLOW, "no table of a purged job")
     figure("purged tables gone", f"{time.monotonic() - asked:.3f} s")
+
+
+@pytest.mark.parametrize("rows", [10, 20_000], ids=["small", "streamed"])
+def test_a_run_that_has_been_purged_publishes_nothing_afterwards(pair, rows):
+    """Its cancel may come late, or its worker not hear of it (laboratory, seed 3)."""
+    with Gate(pair) as gate:
+        job_id = pair.submit("fault_gated", rows, rows - 1, gate.key)
+        gate.await_waiting()
+        pair.r.hset(pair.key("purges"), job_id, f"{hgetall(pair, job_id)['run']} reports")
+        wait_until(lambda: not pair.r.exists(pair.key("purges")), 10 * SLOW, "the purge")
+        gate.open()
+        assert "a newer run" in pair.wait(job_id)["error"]
+    assert not pair.has_table(job_id)
+    assert pair.count(pair.succeed("fault_quick", 1, job_id=job_id)) > 0
 
 
 def test_purge_outlives_the_worker_that_should_do_it(make_stack, stack):

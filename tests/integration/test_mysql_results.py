@@ -286,6 +286,20 @@ def test_a_purge_drops_the_table_within_5_s_and_guards(own):
         assert row["claimed"] == row["row_count"] == row["published"] == "NULL"
 
 
+def test_a_run_that_has_been_purged_publishes_nothing_afterwards(own):
+    """Its cancel may come late, or its worker not hear of it."""
+    for rows in (SMALL, LARGE):
+        with Gate(own) as gate:
+            job_id = own.submit("fault_gated", rows, rows - 1, gate.key)
+            gate.await_waiting()
+            own.r.hset(own.key("purges"), job_id, f"{hgetall(own, job_id)['run']} reports")
+            wait_until(lambda: not own.r.exists(own.key("purges")), 10 * SLOW, "the purge")
+            gate.open()
+            assert "a newer run" in own.wait(job_id)["error"]
+        assert not own.has_table(job_id)
+        assert own.succeed("numbers", rows, job_id=job_id)
+
+
 def test_a_job_that_is_deleted_in_mid_load_leaves_nothing(own):
     with Gate(own) as gate:
         job_id = own.submit("fault_gated", LARGE, LARGE - 1, gate.key)

@@ -7,6 +7,7 @@
 #include "worker/connect.h"
 #include "worker/json.h"
 
+#define LIMIT_SLACK_MS 20   /* by which a server's clock may be ahead of ours when its time limit is over */
 #define LIMIT_GRACE_MS 2000 /* the server's own time limit comes first; ours is for when it does not */
 
 /* What a run works with; all borrowed but args and columns. */
@@ -226,7 +227,8 @@ enum err_code run_job(struct slot *s, const struct work_order *order, struct run
 		struct err why = ERR_INIT;
 		if (rc != ERR_OK && rc != ERR_LOST && slot_stopped(s, r.timeout_ms, &why) != ERR_OK)
 			*e = why;
-		else if (rc == ERR_TRANSIENT && r.timeout_ms && clock_mono_ms() - began >= r.timeout_ms)
+		else if (rc == ERR_TRANSIENT && r.timeout_ms &&
+		        clock_mono_ms() - began >= r.timeout_ms - LIMIT_SLACK_MS)
 			err_set(e, ERR_TRANSIENT, "the time limit of %lld ms is over", (long long)r.timeout_ms);
 		rc = rc == ERR_OK ? rc : e->code;
 	}

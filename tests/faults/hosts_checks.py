@@ -19,7 +19,7 @@ def check_all(stack: HostsStack, clients: Clients, ids: set[str]) -> None:
     for job_id in sorted(ids):
         problems += check_job(stack, clients.jobs[job_id])
     clients.checked()
-    problems += check_counters(stack, clients.total(), clients.doubtful)
+    problems += check_counters(stack, clients.total())
     soon(lambda: left_in_redis(stack), 20, problems)
     soon(lambda: left_in_results(stack), 70, problems)
     soon(lambda: left_in_sources(stack), 70, problems)
@@ -62,13 +62,11 @@ def check_job(stack: HostsStack, job: Job) -> list[str]:
     return [] if good else [f"rows {found} instead of {wanted}, registry {registered}\n    {history(stack, job)}"]
 
 
-def check_counters(stack: HostsStack, accepted: int, doubtful: int) -> list[str]:
-    """Each job ended once; or once more for a POST that was carried out although its answer was lost, when the job had ended before
-    it was posted again (a 503 says "try again", not "nothing happened")."""
+def check_counters(stack: HostsStack, accepted: int) -> list[str]:
+    """Each job ended once."""
     words = stack.redis.cli("HGETALL", f"{stack.redis_prefix}stats").split("\n")
     ends = {key: int(value) for key, value in zip(words[::2], words[1::2]) if key.startswith("finished|")}
-    good = accepted <= sum(ends.values()) <= accepted + doubtful
-    return [] if good else [f"{accepted} jobs were accepted, {doubtful} POSTs had no clear answer; what ended: {ends}"]
+    return [] if sum(ends.values()) == accepted else [f"{accepted} jobs were accepted; what ended: {ends}"]
 
 
 def left_in_redis(stack: HostsStack) -> list[str]:

@@ -35,7 +35,6 @@ class Clients:
         self.stack = stack
         self.jobs: dict[str, Job] = {}  # accepted and not yet checked
         self.before = 0  # accepted and checked
-        self.doubtful = 0  # POSTs without a clear answer, which may have been carried out all the same, before the next one
         self._chance = chance
         self._lock = threading.Lock()
         self._errors: list[BaseException] = []
@@ -98,13 +97,12 @@ class Clients:
             try:
                 status, answer, _ = self.stack.request(method, path, body, timeout=5)
             except (OSError, http.client.HTTPException):
-                status, answer = 0, None
-            if status not in (0, 502, 503, 504):
-                return status, answer
-            with self._lock:
-                self.doubtful += method == "POST"
-            time.sleep(0.2)
-            return None
+                time.sleep(0.2)
+                return None
+            if status in (502, 503, 504):
+                time.sleep(0.2)
+                return None
+            return status, answer
         return wait_until(ask, timeout, f"an answer of {method} {path}", self.stack.fcgi)
 
     def wait(self, job: Job, timeout: float) -> dict[str, Any]:

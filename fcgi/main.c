@@ -8,6 +8,7 @@
  * Exit status: 0 fine, 1 it cannot run here, 2 flags, configuration, tasks or socket are wrong.
  */
 #include <errno.h>
+#include <jemalloc/jemalloc.h>
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
@@ -31,6 +32,9 @@
 #define LOOPS_MAX 64
 #define IDLE_MS 2000      /* without a turn: time to give memory back */
 #define LAST_TURN_MS 1000 /* how long an end at once waits for the turns that run */
+
+#define STRINGIFY_(x) #x
+#define STRINGIFY(x) STRINGIFY_(x)
 
 _Static_assert(COUNTERS_ROUTES >= 13, "router.c has 13 routes");
 
@@ -113,6 +117,19 @@ static void read_signals(struct program *p)
 		on_signal(p, (int)info.ssi_signo);
 }
 
+/* Builds with sanitizers are without it. */
+#pragma weak mallctl
+
+/* jemalloc frees the pages that it does not need in its calls only, of which an idle process has none. */
+static void trim(void)
+{
+	static const char all[] = "arena." STRINGIFY(MALLCTL_ARENAS_ALL) ".purge";
+	if (!mallctl)
+		malloc_trim(0);
+	else if (mallctl(all, NULL, NULL, NULL, 0) != 0)
+		log_debug("memory cannot be given back");
+}
+
 /* The allocator holds on to what the busiest turns needed, in each thread's arena: an idle process gives that back. */
 static void give_back(struct program *p)
 {
@@ -120,7 +137,7 @@ static void give_back(struct program *p)
 	for (size_t i = 0; i < p->n_loops; i++)
 		turns += atomic_load_explicit(&p->counters[i].turns, memory_order_relaxed);
 	if (turns == p->turns_seen && turns != p->turns_trimmed) {
-		malloc_trim(0);
+		trim();
 		p->turns_trimmed = turns;
 	}
 	p->turns_seen = turns;

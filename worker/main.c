@@ -18,6 +18,7 @@
 
 #define SLOT_STACK (512u << 10)
 #define FIRST_SCAN_MS 2000 /* how long the slots wait at most for the keeper to have looked once */
+#define HELPERS_S 1        /* how long the helpers may take to end, when no slot is left */
 #define HURRY_MS 5000      /* how long a cancelled run may take to say so, before the process ends anyway */
 
 /* --- queues --- */
@@ -180,6 +181,19 @@ static bool drain(struct worker *w, const sigset_t *signals)
 	return all_slots_ended(w);
 }
 
+/* The helpers have nothing more to do. One that waits for a server that is away is not waited for (false): what the janitor
+ * left undone another worker's does. */
+static bool join_helpers(const pthread_t *threads, size_t n)
+{
+	struct timespec until;
+	bool ended = true;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += HELPERS_S;
+	for (size_t i = 0; i < n; i++)
+		ended = pthread_timedjoin_np(threads[i], NULL, &until) == 0 && ended;
+	return ended;
+}
+
 static void reload(struct worker *w)
 {
 	struct err e = ERR_INIT;
@@ -253,9 +267,10 @@ static int run(struct worker *w, const sigset_t *signals)
 		pthread_join(w->slots[i].thread, NULL);
 	atomic_store(&w->stopping, true);
 	worker_wake(w, 0);
-	for (size_t i = 0; i < 4; i++)
-		pthread_join(threads[i], NULL);
+	bool ended = join_helpers(threads, 4);
 	log_info("worker stopped worker=%s", w->name);
+	if (!ended)
+		_exit(0); /* what they use is not to be freed */
 	return 0;
 }
 

@@ -59,7 +59,7 @@ class Lab:
             self.recovers(joined)
         jobs = self.clients.wait_all(120)
         ended = time.monotonic()
-        check_all(stack, self.clients, set(jobs))
+        check_all(stack, self.clients)
         say(f"{name}: {len(jobs)} jobs, all ended {ended - joined:.1f} s after the return; {time.monotonic() - began:.0f} s in all")
 
     def probe(self, name: str) -> None:
@@ -68,7 +68,8 @@ class Lab:
             said = f"{name}: {PROBES[name](self.stack, self.clients)}"
         except Violation as violation:  # the others are of interest all the same
             self.problems.append(f"{name}: {violation}")
-        check_all(self.stack, self.clients, set(self.clients.wait_all(150)))
+        self.clients.wait_all(150)
+        check_all(self.stack, self.clients)
         say(said or self.problems[-1])
 
     def on_worker(self, host: str) -> set[str]:

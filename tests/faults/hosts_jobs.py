@@ -28,6 +28,7 @@ class Job:
     rows: int
     label: str
     results: str
+    posts: int  # that may have been carried out
 
 
 class Clients:
@@ -35,6 +36,8 @@ class Clients:
         self.stack = stack
         self.jobs: dict[str, Job] = {}  # accepted and not yet checked
         self.before = 0  # accepted and checked
+        self.ends = 0  # that those had
+        self.deleted = 0
         self._chance = chance
         self._lock = threading.Lock()
         self._errors: list[BaseException] = []
@@ -81,19 +84,28 @@ class Clients:
             seconds = min(seconds, 3)  # the most that its sleep() takes
         if kind == "hosts_trickle":
             rows = max(rows, 100)
-        job = Job(f"h-{uuid.uuid4().hex[:12]}", kind, rows, uuid.uuid4().hex, "my_reports" if kind in INTO_MARIADB else "reports")
-        args = [job.label, str(rows), *([str(seconds)] if kind.endswith(("slow", "trickle")) else [])]
-        body = {"job_id": job.id, "args": args, "retries": RETRIES, **fields}
-        status, answer = self.insist("POST", f"/tasks/{kind}/jobs", body)
+        job_id, label = f"h-{uuid.uuid4().hex[:12]}", uuid.uuid4().hex
+        args = [label, str(rows), *([str(seconds)] if kind.endswith(("slow", "trickle")) else [])]
+        body = {"job_id": job_id, "args": args, "retries": RETRIES, **fields}
+        status, answer, posts = self._insist("POST", f"/tasks/{kind}/jobs", body)
         if status not in (200, 409):
             raise StackError(f"POST of {kind}: {status} {answer}")
+        job = Job(job_id, kind, rows, label, "my_reports" if kind in INTO_MARIADB else "reports", posts)
         with self._lock:
             self.jobs[job.id] = job
         return job
 
-    def insist(self, method: str, path: str, body: Any = None, timeout: float = 120.0) -> tuple[int, Any]:
+    def insist(self, method: str, path: str) -> tuple[int, Any]:
         """Asks again as long as a part of the service is away."""
-        def ask() -> tuple[int, Any] | None:
+        return self._insist(method, path)[:2]
+
+    def _insist(self, method: str, path: str, body: Any = None, timeout: float = 120.0) -> tuple[int, Any, int]:
+        """... and how often it asked: what was answered so may have been carried out all the same."""
+        asked = 0
+
+        def ask() -> tuple[int, Any, int] | None:
+            nonlocal asked
+            asked += 1
             try:
                 status, answer, _ = self.stack.request(method, path, body, timeout=5)
             except (OSError, http.client.HTTPException):
@@ -102,7 +114,7 @@ class Clients:
             if status in (502, 503, 504):
                 time.sleep(0.2)
                 return None
-            return status, answer
+            return status, answer, asked
         return wait_until(ask, timeout, f"an answer of {method} {path}", self.stack.fcgi)
 
     def wait(self, job: Job, timeout: float) -> dict[str, Any]:
@@ -124,7 +136,10 @@ class Clients:
     def forget(self, job: Job) -> None:
         """It was deleted."""
         del self.jobs[job.id]
+        self.deleted += 1
 
-    def checked(self) -> None:
+    def checked(self, ends: int) -> None:
+        """All of them; they had so many ends."""
+        self.ends += ends
         self.before += len(self.jobs)
         self.jobs = {}

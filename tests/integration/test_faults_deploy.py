@@ -53,6 +53,23 @@ def test_idle_worker_stops_at_once(make_stack, stack):
     assert consumers(own) == {}
 
 
+def test_a_worker_stops_at_once_although_a_results_server_holds_up_its_janitor(make_stack, stack):
+    """A statement of the janitor does not come back: nobody waits for it. Exit status 0, nothing left in Redis."""
+    own = make_stack(**fault_options(pg=stack.pg_source))
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'dungbeetle_recovered'::regclass"
+    with own.db() as holder, own.db() as looker:
+        wait_until(lambda: looker.execute("SELECT to_regclass('dungbeetle_recovered') IS NOT NULL").fetchone()[0], 10 * SLOW, "the table")
+        holder.execute("BEGIN; LOCK TABLE dungbeetle_recovered")
+        wait_until(lambda: looker.execute(waiting).fetchone() == (1,), 10 * SLOW, "the janitor's statement")
+        asked = time.monotonic()
+        own.workers[0].terminate()
+        assert own.workers[0].wait(5 * SLOW) == 0
+        figure("a worker whose janitor is held up stops in", elapsed(asked))
+    assert "worker stopped" in own.workers[0].log_text()
+    assert consumers(own) == {}
+    assert own.r.hlen(own.key("workers")) == 0
+
+
 @pytest.mark.parametrize("rows", [50, 5_000], ids=["small", "streamed"])
 def test_drain_timeout_gives_the_job_back(make_stack, stack, rows):
     """Past drain_timeout the job goes back: PENDING, no retry spent, its place before later ones kept; another worker takes

@@ -12,6 +12,7 @@ from support import HERE, QUERIES, ROOT, SANITIZED, SLOW, wait_until
 DIRECTORIES = [ROOT / "queries", QUERIES, HERE / "queries_traffic"]
 MOST = 3
 LEASE = 3 * (2 if SANITIZED else 1)
+SPAN = 0.05 * SLOW  # seconds of a query: more than a new connection takes, which a run makes when it has its place
 
 
 def fleet(make_stack, stack, *, workers=4, slots=10, most=MOST, config=None, **options):
@@ -112,7 +113,7 @@ def test_four_workers_of_ten_slots_never_run_more_than_three_in_the_source(make_
     """max_running: 3, sampled every 10 ms: three at once, never more; all jobs end, first in first out."""
     own = fleet(make_stack, stack)
     with Sampler(own) as sampler:
-        jobs = [own.submit("traffic_span", 0.05) for _ in range(200)]
+        jobs = [own.submit("traffic_span", SPAN) for _ in range(200)]
         succeed_all(own, jobs)
     ran = spans(own, jobs)
     assert overlap(ran) == MOST
@@ -120,7 +121,7 @@ def test_four_workers_of_ten_slots_never_run_more_than_three_in_the_source(make_
     assert len(sampler.seen) > 100
     assert_in_order(ran)
     took = (max(end for _, end in ran) - min(begin for begin, _ in ran)).total_seconds()
-    assert took < 200 * 0.05 / MOST * 3 * SLOW, "places stay unused"
+    assert took < 200 * SPAN / MOST * 3, "places stay unused"
     assert_nothing_left(own)
 
 
@@ -129,7 +130,7 @@ def test_a_burst_into_an_idle_fleet_runs_in_its_order(make_stack, stack, task, c
     """Forty slots claim the first forty at one moment: the places are for the first, not for the fastest."""
     own = fleet(make_stack, stack, config=config)
     for _ in range(5):
-        group = own.post("/groups", {"jobs": [{"task": task, "queue": "other", "args": ["0.05"]} for _ in range(50)]}).data
+        group = own.post("/groups", {"jobs": [{"task": task, "queue": "other", "args": [str(SPAN)]} for _ in range(50)]}).data
         jobs = [job["job_id"] for job in group["jobs"]]
         succeed_all(own, jobs)
         assert_in_order(spans(own, jobs))
@@ -296,7 +297,7 @@ def test_jobs_of_a_limited_queue(make_stack, stack):
     """jobs.max_running: three of the queue at once in four workers, first in first out; the other queue goes on."""
     own = fleet(make_stack, stack, most=0, config={"jobs": {"max_running": {"other": MOST}}})
     with Sampler(own, "traffic in free") as sampler:
-        jobs = [own.submit("traffic_free", 0.05, queue="other") for _ in range(100)]
+        jobs = [own.submit("traffic_free", SPAN, queue="other") for _ in range(100)]
         succeed_all(own, [own.submit("nothing_asked") for _ in range(5)])
         succeed_all(own, jobs)
     ran = spans(own, jobs)

@@ -78,9 +78,10 @@ static void add_value(struct buf *b, const struct config_key *key, const void *b
 		buf_addc(b, '{');
 		for (size_t i = 0; i < n; i++) {
 			const struct cfg_queue *q = &(*(struct cfg_queue *const *)(const void *)field)[i];
-			buf_addstr(b, i ? ", " : "");
+			buf_addstr(b,
+			        i ? ", ? " : "? "); /* without the mark a key may have 1,024 characters, as written */
 			add_quoted(b, q->name);
-			buf_addf(b, ": %d", q->slots);
+			buf_addf(b, " : %d", q->slots);
 		}
 		buf_addc(b, '}');
 		break;
